@@ -1,0 +1,1 @@
+"""Ray at the edge: actors that generate, rank and validate."""

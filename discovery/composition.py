@@ -1,0 +1,107 @@
+"""Compositions: parsing, canonical form and the order of elements.
+
+A composition here is a `pymatgen.core.Composition` with integer amounts and at least two elements.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping
+from functools import cache, lru_cache
+
+from pymatgen.core import Composition, Element
+from smact import Element as SmactElement
+from smact import ordered_elements
+
+from discovery.errors import CompositionError
+
+SYMBOLS: tuple[str, ...] = tuple(ordered_elements(1, 103))
+
+
+def parse(formula: str) -> Composition:
+    """Integer composition of a formula such as ``SrTiO3`` or ``Ca(OH)2``.
+
+    Raises:
+        CompositionError: unparsable text, an unknown element, fractional amounts, or fewer than two elements.
+    """
+    composition = parse_any(formula)
+    if len(composition) < 2:
+        raise CompositionError(f"{formula!r} has fewer than two elements: give a compound such as NaCl")
+    return composition
+
+
+@lru_cache(maxsize=65536)
+def parse_any(formula: str) -> Composition:
+    """Like `parse`, but elements pass too."""
+    try:
+        composition = Composition(formula.strip(), strict=True)
+    except (ValueError, TypeError, KeyError) as error:
+        raise CompositionError(f"{formula!r} is no chemical formula ({error}): write it like SrTiO3") from error
+    unknown = [element.symbol for element in composition if element.symbol not in _SYMBOL_SET]
+    if unknown or not composition:
+        raise CompositionError(f"{formula!r} has no element or unknown ones {unknown}: use symbols from H to Lr")
+    if any(not float(amount).is_integer() for amount in composition.values()):
+        raise CompositionError(f"{formula!r} has fractional amounts: multiply it until all are integers")
+    return composition
+
+
+def reduced_formula(composition: Composition | str) -> str:
+    """The join key of all tables: pymatgen's reduced formula (``Fe4O6`` becomes ``Fe2O3``)."""
+    if isinstance(composition, str):
+        return _reduced_formula_of_text(composition)
+    return str(composition.reduced_formula)
+
+
+@lru_cache(maxsize=262144)
+def _reduced_formula_of_text(formula: str) -> str:
+    return str(parse_any(formula).reduced_formula)
+
+
+def amounts(formula: str) -> dict[str, int]:
+    """Element symbol -> atoms in the *reduced* formula unit."""
+    whole = {str(symbol): round(amount) for symbol, amount in parse_any(formula).get_el_amt_dict().items()}
+    divisor = math.gcd(*whole.values())
+    return {symbol: amount // divisor for symbol, amount in whole.items()}
+
+
+def chemical_system(formula: str) -> str:
+    """Elements in alphabetical order, joined by ``-``."""
+    return "-".join(sorted(amounts(formula)))
+
+
+def canonical_key(amounts_by_symbol: Mapping[str, int]) -> str:
+    """Alphabetical reduced formula with every amount written (``Fe2O3``, ``Cl1Na1``): unique, and cheap to make."""
+    divisor = math.gcd(*amounts_by_symbol.values())
+    return "".join(f"{symbol}{amounts_by_symbol[symbol] // divisor}" for symbol in sorted(amounts_by_symbol))
+
+
+def formula_hash(amounts_by_symbol: Mapping[str, int]) -> int:
+    """64-bit hash (BLAKE2b) of the canonical key: lets known compositions ship without their list."""
+    digest = hashlib.blake2b(canonical_key(amounts_by_symbol).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little")
+
+
+@cache
+def pauling_electronegativity(symbol: str) -> float | None:
+    """SMACT's Pauling electronegativity (it differs from pymatgen's for 13 elements; the Pauling test is SMACT's)."""
+    value = SmactElement(symbol).pauling_eneg
+    return None if value is None else float(value)
+
+
+def electronegativity_order(symbols: Iterable[str]) -> list[str]:
+    """Ascending Pauling electronegativity, ties by symbol, elements without a value last."""
+    return sorted(symbols, key=_order_key)
+
+
+def _order_key(symbol: str) -> tuple[float, str]:
+    value = pauling_electronegativity(symbol)
+    return (math.inf if value is None else value, symbol)
+
+
+def is_metallic(formula: str) -> bool:
+    """True where every element is a metal: an intermetallic, which charge neutrality does not describe."""
+    return all(Element(symbol).is_metal for symbol in amounts(formula))
+
+
+_SYMBOL_SET = frozenset(SYMBOLS)

@@ -1,0 +1,1 @@
+"""Generators of compositions: language models and baselines behind one Protocol."""

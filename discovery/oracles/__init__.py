@@ -1,0 +1,1 @@
+"""Oracles: where a candidate's true energy comes from, behind one Protocol."""

@@ -1,0 +1,1 @@
+"""Surrogates: formation energy from composition, with uncertainty, behind one Protocol."""

@@ -1,0 +1,1 @@
+"""The discovery loop over HTTP."""

@@ -1,0 +1,1 @@
+"""Ray Tune over the models of the discovery loop."""
