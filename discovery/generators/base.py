@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -19,7 +19,9 @@ class SamplingOptions:
     """How sequences are drawn."""
 
     constrained: bool = False  # follow charge neutrality and the Pauling test token by token
-    constraints: Constraints = Constraints()  # the user's element and size limits; honoured in either mode
+    constraints: Constraints = field(
+        default_factory=Constraints
+    )  # the user's element and size limits; honoured in either mode
     temperature: float = 1.0
     batch_size: int = 512
 
@@ -48,7 +50,9 @@ class Generator(Protocol):
         A formula longer than the context: per-token mean over the part that fits times its full length.
         """
 
-    def fine_tune(self, formulas: Sequence[str], rng: np.random.Generator, epochs: int, learning_rate: float) -> Generator:
+    def fine_tune(
+        self, formulas: Sequence[str], rng: np.random.Generator, epochs: int, learning_rate: float
+    ) -> Generator:
         """A new generator, trained further on `formulas` (repeated entries weigh more)."""
 
     def save(self, folder: Path) -> None:

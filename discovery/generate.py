@@ -1,0 +1,89 @@
+"""Write compositions: ``python -m discovery.generate --n N --out FILE.csv``, one row per sampled sequence, raw."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from discovery.errors import ConfigError, DataError
+from discovery.generators.base import SamplingOptions
+from discovery.generators.zoo import load_generator, names
+from discovery.metrics import reduced
+from discovery.options import add_constraint_options, constraints_from, exit_with
+from discovery.records import Sample
+from discovery.reference.base import KnownFormulas
+from discovery.reference.builtin import load_builtin
+from discovery.validity import judge
+
+COLUMNS = (
+    "sequence",
+    "formula",
+    "reduced_formula",
+    "log_probability",
+    "charge_neutral",
+    "electronegativity_balanced",
+    "known",
+)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of this entry point."""
+    options = argparse.ArgumentParser(prog="python -m discovery.generate", description=__doc__)
+    options.add_argument("--n", required=True, type=int, metavar="N", help="number of sequences")
+    options.add_argument("--model", default="gpt2", metavar="NAME|DIR", help=f"{', '.join(names())}, or a model folder")
+    options.add_argument("--seed", type=int, default=0, metavar="S")
+    options.add_argument("--constrained", action="store_true", help="only charge-neutral, balanced compositions")
+    options.add_argument("--out", required=True, type=Path, metavar="FILE.csv")
+    add_constraint_options(options)
+    return options
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Sample and write the table."""
+    args = parser().parse_args(argv)
+    if args.n < 1:
+        raise ConfigError(f"--n {args.n}: give 1 or more")
+    if args.seed < 0:
+        raise ConfigError(f"--seed {args.seed}: give 0 or more")
+    options = SamplingOptions(constrained=args.constrained, constraints=constraints_from(args))
+    if not args.out.parent.is_dir():
+        raise DataError(f"{args.out.parent} is no folder: make it, or choose another --out")
+    generator = load_generator(args.model)
+    samples = generator.sample(args.n, np.random.default_rng(args.seed), options)
+    write_samples(args.out, samples, load_builtin().known)
+    return 0
+
+
+def write_samples(path: Path, samples: Sequence[Sample], known: KnownFormulas) -> None:
+    """One row per sample, in the order in which they were drawn.
+
+    CN and EB are the metric's: SMACT's default rules, whatever the samples were constrained to.
+    """
+    try:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file)
+            table.writerow(COLUMNS)
+            table.writerows(row(sample, known) for sample in samples)
+    except OSError as error:
+        raise DataError(f"{path} cannot be written ({error.strerror}): choose another --out") from error
+
+
+def row(sample: Sample, known: KnownFormulas) -> tuple[str, ...]:
+    """The cells of a sample; truth values as true and false."""
+    formula = reduced(sample)
+    verdict = judge(formula) if formula is not None else None
+    flags = (
+        verdict is not None and verdict.charge_neutral,
+        verdict is not None and verdict.electronegativity_balanced,
+        formula is not None and formula in known,
+    )
+    texts = tuple("true" if flag else "false" for flag in flags)
+    return (sample.sequence, sample.formula or "", formula or "", f"{sample.log_probability:.6f}", *texts)
+
+
+if __name__ == "__main__":
+    exit_with(main)
