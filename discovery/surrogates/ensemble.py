@@ -1,0 +1,208 @@
+"""The ensemble: several networks that agree where the data are dense, and say so where they do not."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from discovery.errors import SchemeError, WeightsError
+from discovery.generators.storage import CARD, CONFIG, read_json, read_weights, short_hash, write_json, write_weights
+from discovery.surrogates import calibration
+from discovery.surrogates.base import FloatArray, Labels, Prediction
+from discovery.surrogates.calibration import SchemeCalibration
+from discovery.surrogates.features import Compositions, encode, pack
+from discovery.surrogates.network import Network, NetworkConfig
+from discovery.surrogates.refit import RefitConfig, refit_network
+
+KIND = "composition-ensemble"
+CHUNK = 4096  # compositions per pass: memory stays flat for any number of them
+UNSEEN_STD = 1.0  # eV per atom of an element that training never saw; a stated guess, far above any error inside
+
+
+@dataclass(frozen=True)
+class EnsembleSurrogate:
+    """Mean, epistemic and aleatoric standard deviation from several networks. Immutable."""
+
+    networks: tuple[Network, ...]
+    calibrations: Mapping[str, SchemeCalibration]
+    element_counts: Tensor  # (103,), training compositions that hold each element
+    name: str = "ensemble"
+    card: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def schemes(self) -> tuple[str, ...]:
+        """Trained schemes, then learned offsets."""
+        return self.networks[0].config.schemes
+
+    @cached_property
+    def version(self) -> str:
+        """Name and a short hash of weights and calibration."""
+        return f"{self.name}-{short_hash(self._tensors())}"
+
+    def predict(self, formulas: Sequence[str], scheme: str) -> Prediction:
+        """Calibrated prediction; order of elements and multiples of a formula are irrelevant.
+
+        Raises:
+            SchemeError: an unknown scheme.
+            CompositionError: a formula that is no composition.
+        """
+        self._check(scheme)
+        chunks = [encode(formulas[start : start + CHUNK]) for start in range(0, len(formulas), CHUNK)]
+        parts = [self._calibrated(chunk, scheme) for chunk in chunks]
+        if not parts:
+            return Prediction(np.zeros(0), np.zeros(0), np.zeros(0))
+        return Prediction(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+    def raw(self, data: Compositions, scheme: str) -> tuple[FloatArray, FloatArray]:
+        """Means and Laplace scales of all members, eV/atom, each of shape (members, n)."""
+        self._check(scheme)
+        column = self.schemes.index(scheme)
+        batch = pack(data, np.arange(len(data)))
+        back = np.argsort(batch.order)
+        with torch.inference_mode():
+            outputs = [network.predict(batch, column) for network in self.networks]
+        means, scales = (torch.stack(part).double().numpy()[:, back] for part in zip(*outputs, strict=True))
+        return means, scales
+
+    def refit(self, new: Labels, replay: Labels, rng: np.random.Generator) -> EnsembleSurrogate:
+        """A new ensemble that learned `new` beside `replay`; the calibration stays."""
+        if not new.formulas:
+            return self
+        extended = self._with_schemes(sorted(set(new.schemes) - set(self.schemes)), new)
+        seeds = rng.integers(2**63, size=len(self.networks))
+        networks = tuple(
+            refit_network(network, new, replay, np.random.default_rng(seed), RefitConfig())
+            for network, seed in zip(extended.networks, seeds, strict=True)
+        )
+        card = {**self.card, "refitted_from": self.version}
+        return replace(extended, networks=networks, card=card)
+
+    def with_calibration(self, calibrations: Mapping[str, SchemeCalibration]) -> EnsembleSurrogate:
+        """The same networks, calibrated anew."""
+        return replace(self, calibrations=dict(calibrations))
+
+    def save(self, folder: Path) -> None:
+        """Write `model.safetensors` (half precision where that loses nothing), `config.json` and `card.json`."""
+        config = {
+            "kind": KIND,
+            "name": self.name,
+            "members": len(self.networks),
+            "network": self.networks[0].config.to_dict(),
+            "calibration": {scheme: values.to_dict() for scheme, values in self.calibrations.items()},
+            "version": self.version,
+        }
+        write_weights(folder, {key: lossless_half(value) for key, value in self._tensors().items()})
+        write_json(folder / CONFIG, config)
+        write_json(folder / CARD, self.card)
+
+    @classmethod
+    def load(cls, folder: Path) -> EnsembleSurrogate:
+        """Read a folder that `save` wrote.
+
+        Raises:
+            WeightsError: a missing, truncated or foreign file.
+        """
+        config, card, tensors = read_json(folder / CONFIG), read_json(folder / CARD), read_weights(folder)
+        if config.get("kind") != KIND:
+            raise WeightsError(f"{folder / CONFIG} is no ensemble of this package: give a folder that it wrote")
+        try:
+            surrogate = cls._from_parts(config, {key: value.float() for key, value in tensors.items()})
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise WeightsError(f"{folder} holds weights of another model ({reason}): copy the folder again") from error
+        if surrogate.version != config["version"]:
+            raise WeightsError(f"{folder} has weights of {surrogate.version}, not {config['version']}: copy it again")
+        return replace(surrogate, card=card)
+
+    @classmethod
+    def _from_parts(cls, config: Mapping[str, object], tensors: Mapping[str, Tensor]) -> EnsembleSurrogate:
+        network_config = NetworkConfig.from_dict(json.loads(json.dumps(config["network"])))
+        networks = []
+        for member in range(int(str(config["members"]))):
+            prefix = f"member{member}."
+            part = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+            network = Network(network_config, part["properties"])
+            network.load_state_dict(part)
+            networks.append(network.eval().requires_grad_(False))
+        calibrations = calibration.from_config(json.loads(json.dumps(config["calibration"])))
+        return cls(tuple(networks), calibrations, tensors["element_counts"], str(config["name"]))
+
+    def _calibrated(self, data: Compositions, scheme: str) -> tuple[FloatArray, FloatArray, FloatArray]:
+        means, scales = self.raw(data, scheme)
+        epistemic, aleatoric = spread(means, scales)
+        epistemic, aleatoric = self.calibrations[scheme].apply(epistemic, aleatoric)
+        return means.mean(axis=0), np.hypot(epistemic, self._unseen(data)), aleatoric
+
+    def _unseen(self, data: Compositions) -> FloatArray:
+        """What the members cannot know they do not know: elements without training data, eV/atom."""
+        per_element = UNSEEN_STD / (1.0 + self.element_counts.double().numpy())
+        shares = data.amounts / data.amounts.sum(axis=1, keepdims=True)
+        unseen: FloatArray = (shares * per_element[data.elements]).sum(axis=1)
+        return unseen
+
+    def _check(self, scheme: str) -> None:
+        if scheme not in self.schemes:
+            raise SchemeError(f"the surrogate does not know scheme {scheme!r}: use one of {', '.join(self.schemes)}")
+
+    def _with_schemes(self, schemes: Sequence[str], new: Labels) -> EnsembleSurrogate:
+        """One more scheme for each name: the nearest known one plus a constant offset."""
+        surrogate = self
+        for scheme in schemes:
+            rows = [i for i, name in enumerate(new.schemes) if name == scheme]
+            energies = new.formation_energy_per_atom[rows]
+            nearest, offset = surrogate._nearest([new.formulas[i] for i in rows], energies)
+            networks = tuple(network.with_scheme(scheme, nearest, offset) for network in surrogate.networks)
+            calibrations = {**surrogate.calibrations, scheme: surrogate.calibrations[surrogate.schemes[nearest]]}
+            surrogate = replace(surrogate, networks=networks, calibrations=calibrations)
+        return surrogate
+
+    def _nearest(self, formulas: Sequence[str], energies: FloatArray) -> tuple[int, float]:
+        """Known scheme whose predictions differ least from `energies` after a constant offset; that offset, eV/atom."""
+        data = encode(formulas)
+        differences = [energies - self.raw(data, scheme)[0].mean(axis=0) for scheme in self.schemes]
+        offsets = [float(np.median(difference)) for difference in differences]
+        left = [np.abs(d - offset).mean() for d, offset in zip(differences, offsets, strict=True)]
+        # a single label fits every scheme after an offset: the smaller offset decides then
+        order = min(range(len(left)), key=lambda k: (round(float(left[k]), 6), abs(offsets[k])))
+        return order, offsets[order]
+
+    def _tensors(self) -> dict[str, Tensor]:
+        tensors = {f"member{m}.{k}": v for m, net in enumerate(self.networks) for k, v in net.state_dict().items()}
+        return {**tensors, "element_counts": self.element_counts}
+
+
+def spread(means: FloatArray, scales: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Uncalibrated epistemic and aleatoric std, eV/atom, shape (n,), from members' means and Laplace scales.
+
+    A Laplace distribution of scale b has the variance 2 b^2; the members' variances are averaged.
+    """
+    epistemic = means.std(axis=0, ddof=1) if len(means) > 1 else np.zeros(means.shape[1])
+    return epistemic, np.sqrt(2.0 * np.square(scales).mean(axis=0))
+
+
+def lossless_half(tensor: Tensor) -> Tensor:
+    """The tensor in half precision if every value survives, else unchanged."""
+    half = tensor.half()
+    return half if torch.equal(half.float(), tensor) else tensor
+
+
+def rounded(network: Network) -> Network:
+    """A copy whose weights are all representable in half precision, for shipping."""
+    copied = copy.deepcopy(network)
+    copied.load_state_dict({key: value.half().float() for key, value in network.state_dict().items()})
+    return copied.eval().requires_grad_(False)
+
+
+def element_counts(data: Compositions, rows: NDArray[np.int64]) -> Tensor:
+    """How many compositions of `rows` hold each element, shape (103,)."""
+    counts = (data.fractions()[rows] > 0).sum(axis=0)
+    return torch.from_numpy(counts).float()
