@@ -21,14 +21,15 @@ class Oracle(Protocol):
     """Measures one composition at a time. An expected failure is returned, not raised."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """As in messages and records."""
 
     @property
     def scheme(self) -> str:
         """The scheme of its energies; "" where each answer names its own."""
 
     def can_measure(self, formula: str) -> bool:
-        """False where the oracle knows at once that it has no way to measure (no prototype): such ones are not asked."""
+        """False where the oracle knows at once that it cannot measure (no prototype): such ones are not asked."""
 
     def measure(self, formula: str, budget: Budget) -> Measurement | Failure:
         """The answer for one reduced formula; deterministic for a given budget without `max_seconds`."""

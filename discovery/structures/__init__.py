@@ -1,0 +1,1 @@
+"""From a composition to relaxed candidate crystals."""
