@@ -32,11 +32,11 @@ class Constraints:
             raise ConstraintError("no element is left: widen --elements or shorten --exclude-elements")
         for other, option in ((self.excluded, "--exclude-elements"), (self._not_allowed(), "outside --elements")):
             if clash := self.required & other:
-                raise ConstraintError(f"required elements {sorted(clash)} are also excluded ({option}): drop one of the two")
+                raise ConstraintError(f"required elements {sorted(clash)} are also excluded ({option}): drop one")
         if self.exact_system and self.allowed is not None and (clash := self.allowed & self.excluded):
-            raise ConstraintError(f"--chemsys needs {sorted(clash)}, which --exclude-elements forbids: drop one of the two")
+            raise ConstraintError(f"--chemsys needs {sorted(clash)}, which --exclude-elements forbids: drop one")
         if self.max_elements < 2 or self.max_atoms < 2:
-            raise ConstraintError("a compound has at least two elements and two atoms: raise --max-elements or --max-atoms")
+            raise ConstraintError("a compound has at least two elements and atoms: raise --max-elements or --max-atoms")
         needed = max(len(self.required), len(self.allowed or ()) if self.exact_system else 0)
         if needed > min(self.max_elements, self.max_atoms):
             raise ConstraintError(f"{needed} elements are demanded, more than --max-elements or --max-atoms allow")
@@ -70,7 +70,8 @@ class Constraints:
         return frozenset() if self.allowed is None else frozenset(SYMBOLS) - self.allowed
 
     def _check_symbols(self) -> None:
-        for name, symbols in (("--elements", self.allowed), ("--require", self.required), ("--exclude-elements", self.excluded)):
+        named = {"--elements": self.allowed, "--require": self.required, "--exclude-elements": self.excluded}
+        for name, symbols in named.items():
             if symbols is not None and (unknown := sorted(symbols - frozenset(SYMBOLS))):
                 raise ConstraintError(f"{name} names unknown elements {unknown}: use symbols such as Li,Fe,O")
         if self.allowed is not None and not self.allowed:

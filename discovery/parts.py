@@ -1,0 +1,80 @@
+"""From a configuration to what a campaign starts from: models, reference, hull, oracle."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from discovery.campaign import Parts
+from discovery.config import CampaignConfig
+from discovery.errors import ConfigError, DataError, SchemeError
+from discovery.formulas import read_formulas
+from discovery.generators.zoo import load_generator
+from discovery.hull import Hull
+from discovery.oracles.base import Oracle
+from discovery.oracles.loading import load_oracle
+from discovery.ranking import AnyHull
+from discovery.reference.base import Reference
+from discovery.reference.competition import CompletedHull
+from discovery.reference.loading import load_reference
+from discovery.surrogates.zoo import load_surrogate
+
+
+def load_parts(config: CampaignConfig) -> Parts:
+    """Load everything that a configuration names.
+
+    Raises:
+        DiscoveryError: whatever is missing, damaged or does not fit together, before anything is written.
+    """
+    if config.candidates is not None:
+        read_formulas(Path(config.candidates))  # a bad row must show before anything is written
+    reference = load_reference(config.reference, config.scheme)
+    surrogate = load_surrogate(config.surrogate)
+    generator = None if config.candidates is not None else load_generator(config.model)
+    if reference.scheme not in surrogate.schemes:
+        raise SchemeError(
+            f"the surrogate {config.surrogate} predicts {', '.join(surrogate.schemes)}, but the reference "
+            f"{config.reference} is {reference.scheme!r}: give a reference of one of these schemes"
+        )
+    oracle = load_campaign_oracle(config, reference)
+    check_oracle(oracle, reference, config)
+    plain = Hull(reference.phases, reference.scheme)
+    hull: AnyHull = CompletedHull(plain, reference.known, surrogate) if config.complete_hull else plain
+    inputs = {
+        "generator": "" if generator is None else generator.version,
+        "surrogate": surrogate.version,
+        "reference": f"{reference.name} {reference.version}",
+        "oracle": f"{oracle.name} {oracle.scheme}",
+        "candidates": "" if config.candidates is None else _digest(config.candidates),
+        "labels": _digest(config.oracle.removeprefix("table:")) if config.oracle.startswith("table:") else "",
+    }
+    return Parts(reference, hull, generator, surrogate, inputs)
+
+
+def load_campaign_oracle(config: CampaignConfig, reference: Reference) -> Oracle:
+    """The oracle of a campaign; cheap, since a potential is loaded at its first use."""
+    return load_oracle(config.oracle, reference, config.scheme)
+
+
+def check_oracle(oracle: Oracle, reference: Reference, config: CampaignConfig) -> None:
+    """Refuse an oracle whose energies the reference's hull cannot take.
+
+    Raises:
+        ConfigError: another scheme, and no energies above hull with the labels.
+    """
+    gives_hull_energies = bool(getattr(oracle, "gives_energy_above_hull", False))
+    if oracle.scheme in ("", reference.scheme) or gives_hull_energies:
+        return
+    raise ConfigError(
+        f"the oracle {config.oracle} gives energies of scheme {oracle.scheme!r}, --reference {config.reference} holds "
+        f"{reference.scheme!r}: give --reference snapshot:FILE with energies of the oracle's scheme, or labels with a "
+        "column energy_above_hull"
+    )
+
+
+def _digest(path: str) -> str:
+    """Short content hash of an input file, so that a resumed campaign finds the same."""
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}: give an existing file") from error

@@ -1,0 +1,286 @@
+"""A round: generate, screen, rank, select, validate, learn, record.
+
+`ask` is the first four, `tell` the last two; between them an oracle answers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from discovery.acquisition import Beliefs, score, select_batch
+from discovery.campaign import Campaign
+from discovery.composition import chemical_system
+from discovery.events import Observer
+from discovery.formulas import read_formulas
+from discovery.generators.base import SamplingOptions
+from discovery.learning import Learned, Lesson
+from discovery.ledger import measurements
+from discovery.records import Candidate, Failure, Measurement, Proposal, RankedCandidate, RoundRecord, Verdict
+from discovery.screening import ScreenContext, Screened, annotate, screen
+from discovery.workers import Workers
+
+EXHAUSTED = "no candidate is left to ask for: the space of compositions is exhausted"
+
+
+def run_campaign(campaign: Campaign, workers: Workers, observer: Observer) -> str:
+    """Run the rounds that are left; returns why it ended."""
+    while campaign.finished_rounds < campaign.config.rounds:
+        if not run_round(campaign, workers, observer):
+            return EXHAUSTED
+    return f"{campaign.config.rounds} rounds finished"
+
+
+def run_round(campaign: Campaign, workers: Workers, observer: Observer) -> bool:
+    """One round, or the rest of an interrupted one; False where there was nothing left to ask for."""
+    number = campaign.finished_rounds + 1
+    workers.load(campaign.models)
+    proposal = campaign.open_proposal()
+    if proposal is None:
+        proposal = ask(campaign, workers, observer)
+        if not proposal.selected:
+            return False
+        campaign.begin(proposal)
+    observer.proposed(proposal)
+    with _timed(observer, number, "validate", len(proposal.selected)) as seconds:
+        _validate(campaign, workers, proposal, observer)
+    tell(campaign, workers, proposal, observer, seconds)
+    return True
+
+
+def ask(campaign: Campaign, workers: Workers, observer: Observer) -> Proposal:
+    """Generate, screen, rank and select; changes nothing in the campaign, and is the same whenever it is repeated."""
+    number = campaign.finished_rounds + 1
+    generate_seed, select_seed, _ = round_seeds(campaign.config.seed, number)
+    seconds: dict[str, float] = {}
+    screened = _candidates(campaign, workers, observer, generate_seed, seconds)
+    with _timed(observer, number, "rank", None) as spent:
+        pool = _measurable(campaign, workers, (*_open_pool(campaign), *screened.accepted))
+        ranked = _rank(campaign, workers, pool, np.random.default_rng(select_seed))
+    seconds |= spent
+    with _timed(observer, number, "select", None) as spent:
+        selected = _select(campaign, ranked)
+    return _proposal(number, screened, ranked, selected, seconds | spent)
+
+
+def tell(
+    campaign: Campaign, workers: Workers, proposal: Proposal, observer: Observer, seconds: Mapping[str, float]
+) -> RoundRecord:
+    """Learn from a round's committed answers, taken in order of formula, and record the round."""
+    number = proposal.round
+    *_, learn_seed = round_seeds(campaign.config.seed, number)
+    with _timed(observer, number, "learn", None) as learn_seconds:
+        learned = _learn(campaign, workers, number, learn_seed)
+    with _timed(observer, number, "record", None) as record_seconds:
+        record = _record(campaign, proposal, learned, {**proposal.seconds, **seconds, **learn_seconds})
+        campaign.finish(record, learned)
+    record = dataclasses.replace(record, seconds={**record.seconds, **record_seconds})
+    observer.round_finished(record)
+    return record
+
+
+def round_seeds(seed: int, number: int) -> list[np.random.SeedSequence]:
+    """Independent streams of a round: generate, select, learn."""
+    return np.random.SeedSequence(entropy=seed, spawn_key=(number,)).spawn(3)
+
+
+def _candidates(
+    campaign: Campaign, workers: Workers, observer: Observer, seed: np.random.SeedSequence, seconds: dict[str, float]
+) -> Screened:
+    config = campaign.config
+    number = campaign.finished_rounds + 1
+    seen = {row.formula for row in campaign.ledger.candidates() if row.status != "rejected"}
+    context = ScreenContext(campaign.reference.known, seen)
+    if config.candidates is not None:
+        with _timed(observer, number, "screen", None) as spent:
+            formulas = read_formulas(Path(config.candidates)) if number == 1 else []
+            screened = annotate(formulas, config.candidates, context, config.constraints)
+        seconds |= spent
+        return screened
+    options = SamplingOptions(config.constrained, config.constraints, config.temperature)
+    with _timed(observer, number, "generate", config.candidates_per_round) as spent:
+        samples = workers.generate(config.candidates_per_round, seed, options)
+    seconds |= spent
+    with _timed(observer, number, "screen", len(samples)) as spent:
+        generator = campaign.models.generator
+        source = generator.version if generator is not None else ""
+        screened = screen(samples, source, number, config.constraints, context)
+    seconds |= spent
+    return screened
+
+
+def _open_pool(campaign: Campaign) -> list[RankedCandidate]:
+    """Candidates of earlier rounds that were never asked for, the most desirable of them."""
+    rows = [row for row in campaign.ledger.candidates() if row.status == "ranked"]
+    if campaign.config.candidates is None:
+        rows.sort(key=lambda row: (-(row.acquisition or 0.0), row.formula))
+        rows = sorted(rows[: campaign.config.candidates_per_round], key=lambda row: row.formula)
+    return [
+        RankedCandidate(
+            Candidate(row.formula, row.source, row.first_round, row.log_probability),
+            Verdict(row.charge_neutral, row.electronegativity_balanced, True, "ok"),
+        )
+        for row in rows
+    ]
+
+
+def _measurable(campaign: Campaign, workers: Workers, candidates: Sequence[RankedCandidate]) -> list[RankedCandidate]:
+    """Candidates with those marked as rejected that the oracle has no way to measure: they must not cost a call."""
+    able = workers.can_measure([item.candidate.formula for item in candidates])
+    reason = f"no structure for the oracle {campaign.config.oracle}"
+    return [
+        item if ok else dataclasses.replace(item, status="rejected", reason=reason)
+        for item, ok in zip(candidates, able, strict=True)
+    ]
+
+
+def _rank(
+    campaign: Campaign, workers: Workers, pool: Sequence[RankedCandidate], rng: np.random.Generator
+) -> list[RankedCandidate]:
+    """Every candidate with its estimate and acquisition value, in the order of `pool`."""
+    open_items = [item for item in pool if item.status == "ranked"]
+    formulas = [item.candidate.formula for item in open_items]
+    found = workers.predict(formulas)
+    prior = workers.log_probability(formulas)
+    placed = np.array([estimate.energy_above_hull is not None for estimate in found], dtype=bool)
+    mean = np.array([estimate.energy_above_hull if ok else np.inf for estimate, ok in zip(found, placed, strict=True)])
+    std = np.array([estimate.std for estimate in found])
+    best = campaign.best_energy()
+    tolerance = campaign.config.tolerance
+    values = np.full(len(found), -np.inf)
+    if placed.any():
+        beliefs = Beliefs(mean[placed], std[placed], tolerance if best is None else best, tolerance)
+        values[placed] = score(campaign.config.acquisition, beliefs, prior[placed], campaign.config.prior_weight, rng)
+    ranked = {
+        item.candidate.formula: _ranked(item, estimate, float(value), float(log_p))
+        for item, estimate, value, log_p in zip(open_items, found, values, prior, strict=True)
+    }
+    return [ranked.get(item.candidate.formula, item) for item in pool]
+
+
+def _ranked(item: RankedCandidate, estimate: object, value: float, log_p: float) -> RankedCandidate:
+    candidate = item.candidate if np.isnan(log_p) else dataclasses.replace(item.candidate, log_probability=log_p)
+    if not np.isfinite(value):
+        reason = "the reference has no energy for one of its elements"
+        return dataclasses.replace(item, candidate=candidate, status="rejected", reason=reason)
+    return dataclasses.replace(item, candidate=candidate, estimate=estimate, acquisition=value)  # type: ignore[arg-type]
+
+
+def _select(campaign: Campaign, ranked: Sequence[RankedCandidate]) -> dict[str, str]:
+    """Selected formula -> why it was chosen, in the order to ask."""
+    config = campaign.config
+    items = [item for item in ranked if item.status == "ranked"]
+    values = np.array([item.acquisition for item in items], dtype=np.float64)
+    systems = [chemical_system(item.candidate.formula) for item in items]
+    chosen = select_batch(values, systems, config.batch_size, config.max_per_system)
+    rank = {index: place for place, index in enumerate(np.argsort(-values, kind="stable"), 1)}
+    return {
+        items[i].candidate.formula: _why(items[i], config.acquisition, rank[i], len(items), config.tolerance)
+        for i in chosen
+    }
+
+
+def _why(item: RankedCandidate, acquisition: str, rank: int, count: int, tolerance: float) -> str:
+    estimate = item.estimate
+    if estimate is None or estimate.energy_above_hull is None:
+        return f"rank {rank} of {count} by {acquisition}"
+    beliefs = Beliefs(np.array([estimate.energy_above_hull]), np.array([estimate.std]), 0.0, tolerance)
+    from discovery.acquisition import probability_of_stability
+
+    probability = float(np.exp(probability_of_stability(beliefs, np.random.default_rng(0))[0]))
+    likelihood = item.candidate.log_probability
+    prior = "" if likelihood is None else f", log-likelihood {likelihood:.1f}"
+    return f"rank {rank} of {count} by {acquisition}: P(within {tolerance:g} eV/atom) {probability:.2f}{prior}"
+
+
+def _proposal(
+    number: int,
+    screened: Screened,
+    ranked: Sequence[RankedCandidate],
+    selected: Mapping[str, str],
+    seconds: Mapping[str, float],
+) -> Proposal:
+    new = {item.candidate.formula for item in screened.accepted}
+    late = Counter(item.reason for item in ranked if item.status == "rejected" and item.candidate.formula in new)
+    candidates = [
+        dataclasses.replace(item, status="selected", reason=selected[item.candidate.formula])
+        if item.candidate.formula in selected
+        else item
+        for item in ranked
+    ]
+    return Proposal(
+        round=number,
+        generated=screened.generated,
+        valid=screened.valid,
+        novel=screened.novel,
+        rejects=dict(sorted((Counter(screened.rejects) + late).items())),
+        candidates=(*candidates, *screened.rejected),
+        selected=tuple(selected),
+        seconds=dict(seconds),
+    )
+
+
+def _validate(campaign: Campaign, workers: Workers, proposal: Proposal, observer: Observer) -> None:
+    todo = campaign.unanswered(proposal)
+    done = len(proposal.selected) - len(todo)
+    for answer in workers.validate(todo, campaign.config.budget):
+        kept = campaign.accept(proposal.round, answer)
+        done += 1
+        observer.answered(kept)
+        observer.stage_advanced("validate", done)
+
+
+def _learn(campaign: Campaign, workers: Workers, number: int, seed: np.random.SeedSequence) -> Learned:
+    models = campaign.models
+    replay_seed, lesson_seed = seed.spawn(2)
+    new = campaign.labels_of(range(number, number + 1))
+    good = _stable(campaign, campaign.answers_of(number)) if campaign.config.learn else []
+    if not campaign.config.learn:
+        new = dataclasses.replace(new, formulas=(), formation_energy_per_atom=np.empty(0), schemes=())
+    known, held_out = campaign.known_compositions()
+    replay = campaign.replay(number, np.random.default_rng(replay_seed))
+    lesson = Lesson(new, replay, tuple(row.formula for row in good), known, held_out, lesson_seed)
+    del models
+    return workers.learn(lesson)
+
+
+def _stable(campaign: Campaign, answers: Sequence[Measurement | Failure]) -> list[Measurement]:
+    tolerance = campaign.config.tolerance
+    rows = measurements(answers)
+    return [row for row in rows if row.energy_above_hull is not None and row.energy_above_hull <= tolerance]
+
+
+def _record(campaign: Campaign, proposal: Proposal, learned: Learned, seconds: Mapping[str, float]) -> RoundRecord:
+    answers = campaign.answers_of(proposal.round)
+    failures = Counter(answer.reason for answer in answers if isinstance(answer, Failure))
+    return RoundRecord(
+        round=proposal.round,
+        generated=proposal.generated,
+        valid=proposal.valid,
+        novel=proposal.novel,
+        selected=proposal.selected,
+        validated=len(measurements(answers)),
+        failed=sum(failures.values()),
+        stable=len(_stable(campaign, answers)),
+        rejects=proposal.rejects,
+        failures=dict(sorted(failures.items())),
+        learning=learned.report,
+        seconds=dict(seconds),
+    )
+
+
+@contextmanager
+def _timed(observer: Observer, number: int, stage: str, total: int | None) -> Iterator[dict[str, float]]:
+    """Announce a stage and measure its wall-clock seconds into the dictionary that it yields."""
+    observer.stage_started(number, stage, total)
+    start = time.monotonic()
+    spent: dict[str, float] = {}
+    yield spent
+    spent[stage] = time.monotonic() - start
+    observer.stage_finished(number, stage, spent[stage])
