@@ -1,0 +1,103 @@
+"""What the actors do. Plain classes: `actors.pools` makes actors of them, tests call them directly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from discovery.generators.base import Generator, SamplingOptions
+from discovery.hull import Hull
+from discovery.learning import Lesson, learn_generator, learn_surrogate
+from discovery.oracles.base import Budget, Oracle
+from discovery.ranking import estimates
+from discovery.records import Estimate, Failure, Measurement, Sample
+from discovery.surrogates.base import Surrogate
+from discovery.workers import measured
+
+
+class GeneratorRole:
+    """Samples, weighs and fine-tunes with the generator that it was last given."""
+
+    def __init__(self, threads: int) -> None:
+        torch.set_num_threads(threads)
+        self._generator: Generator | None = None
+
+    def use(self, generator: Generator) -> None:
+        """Work with this generator from now on."""
+        self._generator = generator
+
+    def sample(self, n: int, seed: np.random.SeedSequence, options: SamplingOptions) -> list[Sample]:
+        """`n` raw samples."""
+        return self._given().sample(n, np.random.default_rng(seed), options)
+
+    def log_probability(self, formulas: Sequence[str]) -> NDArray[np.float64]:
+        """Natural log-probabilities, shape (n,)."""
+        return self._given().log_probability(formulas)
+
+    def learn(self, lesson: Lesson, seed: np.random.SeedSequence) -> tuple[Generator | None, dict[str, float], bool]:
+        """See `discovery.learning.learn_generator`."""
+        return learn_generator(self._given(), lesson, seed)
+
+    def _given(self) -> Generator:
+        if self._generator is None:
+            raise RuntimeError("load the models first")
+        return self._generator
+
+
+class RankerRole:
+    """Predicts and refits with the surrogate and the hull that it was last given."""
+
+    def __init__(self, threads: int) -> None:
+        torch.set_num_threads(threads)
+        self._models: tuple[Surrogate, Hull] | None = None
+
+    def use(self, surrogate: Surrogate, hull: Hull) -> None:
+        """Work with these from now on."""
+        self._models = (surrogate, hull)
+
+    def predict(self, formulas: Sequence[str]) -> list[Estimate]:
+        """Estimates in the hull's scheme."""
+        surrogate, hull = self._given()
+        return estimates(surrogate, hull, formulas)
+
+    def learn(self, lesson: Lesson, seed: np.random.SeedSequence) -> tuple[Surrogate, dict[str, float]]:
+        """See `discovery.learning.learn_surrogate`."""
+        return learn_surrogate(self._given()[0], lesson, np.random.default_rng(seed))
+
+    def _given(self) -> tuple[Surrogate, Hull]:
+        if self._models is None:
+            raise RuntimeError("load the models first")
+        return self._models
+
+
+class ValidatorRole:
+    """Measures one candidate at a time with an oracle of its own, which `make_oracle` builds."""
+
+    def __init__(self, make_oracle: Callable[[], Oracle], threads: int) -> None:
+        torch.set_num_threads(threads)
+        self._make_oracle = make_oracle
+        self._oracle: Oracle | None = None
+
+    def start(self) -> str:
+        """Build the oracle, if there is none yet; returns its name.
+
+        Apart from the constructor, for an error in a constructor reaches the caller as a dead actor only.
+        """
+        return self._ready().name
+
+    def can_measure(self, formulas: Sequence[str]) -> list[bool]:
+        """Whether the oracle has a way to measure each."""
+        oracle = self._ready()
+        return [oracle.can_measure(formula) for formula in formulas]
+
+    def measure(self, formula: str, budget: Budget) -> Measurement | Failure:
+        """One oracle call."""
+        return measured(self._ready(), formula, budget)
+
+    def _ready(self) -> Oracle:
+        if self._oracle is None:
+            self._oracle = self._make_oracle()
+        return self._oracle
