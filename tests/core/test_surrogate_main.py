@@ -1,0 +1,57 @@
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from discovery.composition import reduced_formula
+from discovery.errors import ConfigError
+from discovery.surrogates.__main__ import main
+from discovery.surrogates.zoo import load_surrogate
+from tests.core.tiny_surrogate import compositions
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> Path:
+    energies = {reduced_formula(f): energy for f, energy in compositions().items()}
+    table = pd.DataFrame({"reduced_formula": list(energies), "formation_energy_per_atom": list(energies.values())})
+    for name, part in (
+        ("mp_bartel2020", table[::2]),
+        ("matbench_mp_e_form", table),
+        ("mp_structures", table[::3]),
+        ("oqmd_crabnet", table[::5]),
+    ):
+        part.to_parquet(tmp_path / f"{name}.parquet")
+    potential = table[::4].rename(columns={"reduced_formula": "formula"}).assign(scheme="chgnet-0.3.0")
+    potential.to_csv(tmp_path / "potential.csv", index=False)
+    predictions = table[::2].assign(Ef_pred_Roost=table.formation_energy_per_atom + 0.05)
+    predictions.to_parquet(tmp_path / "bartel2020_predictions.parquet")
+    return tmp_path
+
+
+def test_training_ends_in_a_folder_that_predicts_and_a_card_that_says_how(tables: Path) -> None:
+    threads = torch.get_num_threads()
+    options = ["--data", str(tables), "--potential", str(tables / "potential.csv"), "--out", str(tables / "out")]
+    options += ["--checkpoints", str(tables / "checkpoints"), "--epochs", "1", "--members", "2"]
+    try:
+        assert main(["train", *options, "--member", "1"]) == 0
+        assert not (tables / "out").exists()
+        assert main(["train", *options]) == 0
+    finally:
+        torch.set_num_threads(threads)
+    surrogate = load_surrogate(tables / "out")
+    assert surrogate.predict(["NaCl"], "mp2019").epistemic_std[0] > 0
+    card = json.loads((tables / "out" / "card.json").read_text())
+    assert card["members"] == 2
+    assert card["command"].startswith("python -m discovery.surrogates train --data")
+    test = card["results_on_test"]
+    assert test["mp2019"]["n"] > test["mp2019, rows of mp_bartel2020"]["n"] > 10
+    assert 0 < test["chgnet-0.3.0"]["mae"] < 5
+    assert card["mae_of_others_on_the_test_rows_of_mp_bartel2020"]["Roost"] == pytest.approx(0.05)
+    assert set(test["mp2019"]["coverage"]) == {"0.5", "0.8", "0.9", "0.95"}
+
+
+def test_wrong_numbers_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--members"):
+        main(["train", "--data", str(tmp_path), "--out", str(tmp_path / "out"), "--members", "0"])

@@ -1,0 +1,89 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from discovery.errors import DataError, WeightsError
+from discovery.surrogates.dataset import join, load_dataset, split_of
+from discovery.surrogates.training import TrainingConfig, one_cycle, train_member, validation_mae
+from tests.core.tiny_surrogate import SIZES, dataset
+
+CONFIG = TrainingConfig(epochs=6, batch_size=32, peak_rate=1e-2, average_decay=0.9, dropout=0.0)
+
+
+def train(path: Path, config: TrainingConfig = CONFIG, stop_after: int | None = None) -> torch.nn.Module:
+    def stop(report: object) -> None:
+        if stop_after is not None and report.epoch == stop_after:  # type: ignore[attr-defined]
+            raise KeyboardInterrupt
+
+    torch.set_num_threads(1)
+    return train_member(dataset(), config, path, stop, SIZES)
+
+
+def test_split_has_the_promised_shares_and_never_changes() -> None:
+    parts = [split_of(f"formula{i}") for i in range(20000)]
+    assert parts.count("test") / 20000 == pytest.approx(0.10, abs=0.01)
+    assert parts.count("validation") / 20000 == pytest.approx(0.05, abs=0.01)
+    assert [split_of(f) for f in ("NaCl", "Fe2O3", "SrTiO3", "MgO")] == SPLIT_OF_FOUR
+
+
+SPLIT_OF_FOUR = ["train", "train", "test", "train"]
+
+
+def test_one_composition_is_one_row_in_all_schemes() -> None:
+    data = join({"mp2019": pd.Series({"NaCl": -2.1, "Na": 0.0}), "oqmd": pd.Series({"NaCl": -2.0, "MgO": -3.0})})
+    assert data.formulas == ("MgO", "NaCl")  # the element is no composition
+    assert data.primary.tolist() == [False, True]
+    np.testing.assert_array_equal(data.energies[1], np.array([-2.1, np.nan, np.nan, -2.0], dtype=np.float32))
+
+
+def test_foreign_schemes_and_absent_folders_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="lab"):
+        join({"lab": pd.Series({"NaCl": -2.1})})
+    with pytest.raises(DataError, match="--data"):
+        load_dataset(tmp_path, None)
+
+
+def test_rate_rises_to_its_peak_and_ends_at_zero() -> None:
+    config = TrainingConfig(peak_rate=1.0, warm_up=0.1)
+    rates = [one_cycle(step, 1000, config) for step in range(1000)]
+    assert max(rates) == pytest.approx(1.0)
+    assert int(np.argmax(rates)) == 99
+    assert rates[-1] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_training_learns(tmp_path: Path) -> None:
+    data = dataset()
+    network = train(tmp_path / "a.safetensors")
+    rows = data.rows("validation")
+    spread = float(np.nanmean(np.abs(data.energies[rows, 0] - np.nanmedian(data.energies[:, 0]))))
+    assert validation_mae(network, data)["mp2019"] < 0.4 * spread  # type: ignore[arg-type]
+
+
+def test_interrupted_training_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    whole = train(tmp_path / "whole.safetensors").state_dict()
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "cut.safetensors", stop_after=1)
+    resumed = train(tmp_path / "cut.safetensors").state_dict()
+    for name, tensor in whole.items():
+        torch.testing.assert_close(resumed[name], tensor, rtol=0, atol=1e-6)
+
+
+def test_another_seed_is_another_network(tmp_path: Path) -> None:
+    one = TrainingConfig(seed=0, epochs=1, batch_size=256)
+    first, same = (train(tmp_path / f"{name}.safetensors", one).state_dict() for name in "ab")
+    other = train(tmp_path / "c.safetensors", TrainingConfig(seed=1, epochs=1, batch_size=256)).state_dict()
+    assert all(torch.equal(first[name], same[name]) for name in first)
+    assert not torch.equal(first["head.mean.weight"], other["head.mean.weight"])
+
+
+def test_checkpoint_of_other_settings_or_damaged_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    train(path, TrainingConfig(epochs=1, batch_size=512))
+    with pytest.raises(WeightsError, match="other settings"):
+        train(path, TrainingConfig(epochs=2, batch_size=512))
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(WeightsError, match="damaged"):
+        train(path, TrainingConfig(epochs=1, batch_size=512))

@@ -1,0 +1,143 @@
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from transformers import GPT2LMHeadModel
+
+from discovery.errors import ConfigError, WeightsError
+from discovery.generators.causal import causal_loss, gpt2_config, training_sequence
+from discovery.training import Hooks, TrainingConfig, TrainingData, batches, evaluate, learning_rate, pad, train
+from discovery.vocabulary import PAD, SIZE
+
+FORMULAS = ["NaCl", "MgO", "SrTiO3", "BaTiO3", "CaF2", "Fe2O3", "LiFePO4", "ZnS", "KBr", "Al2O3", "SiO2", "CaCO3"] * 4
+DATA = TrainingData(pad([training_sequence(f) for f in FORMULAS]), pad([training_sequence(f) for f in FORMULAS[:12]]))
+QUICK = TrainingConfig(epochs=3, tokens_per_batch=64, peak_learning_rate=3e-3)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def network(seed=0):
+    torch.manual_seed(seed)
+    return GPT2LMHeadModel(gpt2_config(layers=2, width=32, heads=2))
+
+
+def test_the_rate_rises_linearly_and_falls_as_a_cosine_to_zero():
+    config = TrainingConfig(peak_learning_rate=1.0, warmup_share=0.1)
+    rates = [learning_rate(step, 100, config) for step in range(101)]
+    assert rates[:10] == pytest.approx([0.1 * (i + 1) for i in range(10)])
+    assert rates[55] == pytest.approx(0.5)  # half of the way down
+    assert rates[100] == pytest.approx(0.0)
+    assert max(rates) == pytest.approx(1.0)
+
+
+def test_batches_hold_every_row_once_with_little_padding():
+    rng = np.random.default_rng(0)
+    tokens = pad([[5] * n for n in rng.integers(3, 32, size=2000)])
+    cut = batches(tokens, 512, np.random.default_rng(1))
+    assert sum(len(batch) for batch in cut) == 2000
+    assert sum((batch != PAD).sum() for batch in cut) == (tokens != PAD).sum()
+    assert max(batch.size for batch in cut) <= 512
+    assert sum((batch == PAD).sum() for batch in cut) < 0.02 * (tokens != PAD).sum()
+    lengths = [batch.shape[1] for batch in cut]
+    assert lengths != sorted(lengths), "batches come in random order"
+
+
+def test_a_row_longer_than_the_budget_still_makes_a_batch():
+    assert [b.shape for b in batches(pad([[5] * 9]), 4, np.random.default_rng(0))] == [(1, 9)]
+
+
+def test_the_loss_counts_real_tokens_only():
+    model = network()
+    short, long = training_sequence("NaCl"), training_sequence("SrTiO3")
+    with torch.no_grad():
+        alone = [causal_loss(model, torch.tensor([s])) for s in (short, long)]
+        together = causal_loss(model, torch.from_numpy(pad([short, long]).astype(np.int64)))
+    assert together[1] == alone[0][1] + alone[1][1] == 3 + 6
+    assert float(together[0]) == pytest.approx(float(alone[0][0] + alone[1][0]), rel=1e-5)
+    assert float(together[0]) / 9 == pytest.approx(math.log(SIZE), rel=0.05), "untrained: nearly uniform"
+
+
+def test_training_lowers_the_loss_and_reports_it():
+    model, seen = network(), []
+    before = evaluate(model, DATA.valid, causal_loss, QUICK)
+    history = train(model, DATA, causal_loss, QUICK, Hooks(on_epoch=seen.append))
+    assert history == seen
+    assert [report.epoch for report in history] == [1, 2, 3]
+    assert history[-1].valid_loss < history[0].valid_loss < before
+    assert evaluate(model, DATA.valid, causal_loss, QUICK) == pytest.approx(min(r.valid_loss for r in history))
+    assert history[-1].seconds_left == 0
+    assert "nats/token" in history[0].line()
+
+
+def test_equal_seeds_give_equal_weights():
+    first, second, other = network(), network(), network()
+    train(first, DATA, causal_loss, QUICK)
+    train(second, DATA, causal_loss, QUICK)
+    train(other, DATA, causal_loss, dataclasses.replace(QUICK, seed=1))
+    assert same(first, second)
+    assert not same(first, other)
+
+
+def same(first, second):
+    return all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+
+
+class KilledError(Exception):
+    pass
+
+
+def test_a_killed_training_resumes_to_the_same_weights(tmp_path):
+    def kill(report):
+        if report.epoch == 2:
+            raise KilledError
+
+    whole, broken, resumed = network(), network(), network(seed=5)
+    history = train(whole, DATA, causal_loss, QUICK)
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(KilledError):
+        train(broken, DATA, causal_loss, QUICK, Hooks(kill, checkpoint))
+    again = train(resumed, DATA, causal_loss, QUICK, Hooks(checkpoint=checkpoint))
+    assert same(whole, resumed)
+    assert [r.valid_loss for r in again] == [r.valid_loss for r in history]
+    assert list(tmp_path.iterdir()) == [checkpoint], "nothing half-written is left"
+
+
+def test_a_resumed_training_may_be_given_more_epochs(tmp_path):
+    hooks = Hooks(checkpoint=tmp_path / "checkpoint.safetensors")
+    train(network(), DATA, causal_loss, dataclasses.replace(QUICK, epochs=1), hooks)
+    history = train(network(), DATA, causal_loss, QUICK, hooks)
+    assert [(report.epoch, report.epochs) for report in history] == [(1, 1), (2, 3), (3, 3)]
+
+
+def test_training_stops_when_the_validation_loss_stops_falling():
+    config = TrainingConfig(epochs=30, tokens_per_batch=64, peak_learning_rate=5e-3, patience=1)
+    other = TrainingData(DATA.train, pad([training_sequence("Xe2F4I3")] * 3))
+    model = network()
+    history = train(model, other, causal_loss, config)
+    assert len(history) < 30
+    assert evaluate(model, other.valid, causal_loss, config) == pytest.approx(min(r.valid_loss for r in history))
+
+
+def test_foreign_and_damaged_checkpoints_are_refused(tmp_path):
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    train(network(), DATA, causal_loss, dataclasses.replace(QUICK, epochs=1), Hooks(checkpoint=checkpoint))
+    with pytest.raises(WeightsError, match="other settings"):
+        train(network(), DATA, causal_loss, dataclasses.replace(QUICK, seed=9), Hooks(checkpoint=checkpoint))
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    with pytest.raises(WeightsError, match="no checkpoint"):
+        train(network(), DATA, causal_loss, QUICK, Hooks(checkpoint=checkpoint))
+
+
+def test_impossible_settings_are_refused():
+    with pytest.raises(ConfigError):
+        TrainingConfig(epochs=0)
+    with pytest.raises(ConfigError):
+        TrainingConfig(peak_learning_rate=0.0)
