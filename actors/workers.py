@@ -19,10 +19,10 @@ from actors.roles import GeneratorRole, RankerRole
 from discovery.campaign import Campaign
 from discovery.events import Observer
 from discovery.generators.base import SamplingOptions
-from discovery.learning import Learned, Lesson
+from discovery.learning import Learned, Lesson, joined
 from discovery.oracles.base import Budget, Oracle
 from discovery.oracles.loading import load_oracle
-from discovery.records import Estimate, Failure, LearningReport, Measurement, Sample
+from discovery.records import Estimate, Failure, Measurement, Sample
 from discovery.workers import SAMPLE_CHUNKS, Models, rank_chunks, sample_parts
 
 GRACE_SECONDS = 30.0  # beyond a budget's own limit, which the oracle keeps by itself, before its worker is ended
@@ -128,11 +128,7 @@ class RayWorkers:
         shared = share(lesson)
         refit = self._rankers.send("learn", [(shared, surrogate_seed)])
         tune = self._generators.send("learn", [(shared, generator_seed)] if self._has_generator else [])
-        surrogate, metrics = refit.results()[0]
-        generator, guard, rolled_back = (tune.results() or [(None, {}, False)])[0]
-        version = generator.version if generator is not None else ""
-        report = LearningReport(surrogate.version, version, {**metrics, **guard}, rolled_back)
-        return Learned(generator, surrogate, report)
+        return joined(refit.results()[0], (tune.results() or [(None, {}, False)])[0])
 
     def close(self) -> None:
         """End the actors, and what was started for them."""

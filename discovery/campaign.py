@@ -83,6 +83,11 @@ class Campaign:
         return max(self.ledger.records(), default=0)
 
     @property
+    def generator(self) -> Generator | None:
+        """The generator of the last finished round; None where a list of candidates takes its place."""
+        return self._generator
+
+    @property
     def models(self) -> Models:
         """The models of the last finished round, with the hull that candidates face: the reference and the finds."""
         return Models(self._generator, self._surrogate, self.hull_with_finds())

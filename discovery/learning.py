@@ -47,8 +47,16 @@ class Learned:
 def learn(generator: Generator | None, surrogate: Surrogate, lesson: Lesson) -> Learned:
     """Both models after `lesson`; neither of the given ones changes."""
     surrogate_seed, generator_seed = lesson.seed.spawn(2)
-    refitted, metrics = learn_surrogate(surrogate, lesson, np.random.default_rng(surrogate_seed))
-    tuned, guard, rolled_back = learn_generator(generator, lesson, generator_seed)
+    refitted = learn_surrogate(surrogate, lesson, np.random.default_rng(surrogate_seed))
+    return joined(refitted, learn_generator(generator, lesson, generator_seed))
+
+
+def joined(
+    surrogate: tuple[Surrogate, Mapping[str, float]], generator: tuple[Generator | None, Mapping[str, float], bool]
+) -> Learned:
+    """What `learn_surrogate` and `learn_generator` gave, as one."""
+    refitted, metrics = surrogate
+    tuned, guard, rolled_back = generator
     version = tuned.version if tuned is not None else ""
     return Learned(tuned, refitted, LearningReport(refitted.version, version, {**metrics, **guard}, rolled_back))
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from discovery.acquisition import Beliefs, score, select_batch
+from discovery.acquisition import Beliefs, probability_of_stability, score, select_batch
 from discovery.campaign import Campaign
 from discovery.composition import chemical_system
 from discovery.events import Observer
@@ -22,7 +22,7 @@ from discovery.formulas import read_formulas
 from discovery.generators.base import SamplingOptions
 from discovery.learning import Learned, Lesson
 from discovery.ledger import measurements
-from discovery.records import Candidate, Failure, Measurement, Proposal, RankedCandidate, RoundRecord, Verdict
+from discovery.records import Candidate, Estimate, Failure, Measurement, Proposal, RankedCandidate, RoundRecord, Verdict
 from discovery.screening import ScreenContext, Screened, annotate, screen
 from discovery.workers import Workers
 
@@ -108,8 +108,7 @@ def _candidates(
         samples = workers.generate(config.candidates_per_round, seed, options)
     seconds |= spent
     with _timed(observer, number, "screen", len(samples)) as spent:
-        generator = campaign.models.generator
-        source = generator.version if generator is not None else ""
+        source = campaign.generator.version if campaign.generator is not None else ""
         screened = screen(samples, source, number, config.constraints, context)
     seconds |= spent
     return screened
@@ -164,12 +163,12 @@ def _rank(
     return [ranked.get(item.candidate.formula, item) for item in pool]
 
 
-def _ranked(item: RankedCandidate, estimate: object, value: float, log_p: float) -> RankedCandidate:
+def _ranked(item: RankedCandidate, estimate: Estimate, value: float, log_p: float) -> RankedCandidate:
     candidate = item.candidate if np.isnan(log_p) else dataclasses.replace(item.candidate, log_probability=log_p)
     if not np.isfinite(value):
         reason = "the reference has no energy for one of its elements"
         return dataclasses.replace(item, candidate=candidate, status="rejected", reason=reason)
-    return dataclasses.replace(item, candidate=candidate, estimate=estimate, acquisition=value)  # type: ignore[arg-type]
+    return dataclasses.replace(item, candidate=candidate, estimate=estimate, acquisition=value)
 
 
 def _select(campaign: Campaign, ranked: Sequence[RankedCandidate]) -> dict[str, str]:
@@ -191,8 +190,6 @@ def _why(item: RankedCandidate, acquisition: str, rank: int, count: int, toleran
     if estimate is None or estimate.energy_above_hull is None:
         return f"rank {rank} of {count} by {acquisition}"
     beliefs = Beliefs(np.array([estimate.energy_above_hull]), np.array([estimate.std]), 0.0, tolerance)
-    from discovery.acquisition import probability_of_stability
-
     probability = float(np.exp(probability_of_stability(beliefs, np.random.default_rng(0))[0]))
     likelihood = item.candidate.log_probability
     prior = "" if likelihood is None else f", log-likelihood {likelihood:.1f}"
@@ -237,7 +234,6 @@ def _validate(campaign: Campaign, workers: Workers, proposal: Proposal, observer
 
 
 def _learn(campaign: Campaign, workers: Workers, number: int, seed: np.random.SeedSequence) -> Learned:
-    models = campaign.models
     replay_seed, lesson_seed = seed.spawn(2)
     new = campaign.labels_of(range(number, number + 1))
     good = _stable(campaign, campaign.answers_of(number)) if campaign.config.learn else []
@@ -246,7 +242,6 @@ def _learn(campaign: Campaign, workers: Workers, number: int, seed: np.random.Se
     known, held_out = campaign.known_compositions()
     replay = campaign.replay(number, np.random.default_rng(replay_seed))
     lesson = Lesson(new, replay, tuple(row.formula for row in good), known, held_out, lesson_seed)
-    del models
     return workers.learn(lesson)
 
 

@@ -40,6 +40,24 @@ def small_surrogate(folder: Path, members: int = 2) -> Path:
     return folder
 
 
+def small_models(folder: Path) -> Path:
+    """A folder with `generator`, `surrogate` and `reference.csv`."""
+    small_generator(folder / "generator")
+    small_surrogate(folder / "surrogate")
+    small_reference(folder)
+    return folder
+
+
+def model_options(models: Path) -> dict[str, str]:
+    """Options of the loop that use what `small_models` made, and the formula oracle."""
+    return {
+        "--model": str(models / "generator"),
+        "--surrogate": str(models / "surrogate"),
+        "--reference": f"snapshot:{models / 'reference.csv'}",
+        "--oracle": "tests.small:formula_oracle",
+    }
+
+
 def small_reference(folder: Path) -> Path:
     """A snapshot of a few binaries with the energies of the formula oracle."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ from discovery.hull import Hull
 from discovery.reference.loading import load_reference
 from discovery.surrogates.zoo import load_surrogate
 from discovery.workers import Models
-from tests.small import small_generator, small_reference, small_surrogate
+from tests.small import small_models
 
 
 @pytest.fixture(scope="session")
@@ -33,11 +33,7 @@ def _one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("models")
-    small_generator(made / "generator")
-    small_surrogate(made / "surrogate")
-    small_reference(made)
-    return made
+    return small_models(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.small import small_generator, small_reference, small_surrogate
+from tests.small import model_options, small_models
 
 KILLS = 10
 ROOT = Path(__file__).parents[2]
@@ -22,11 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    small_generator(folder / "generator")
-    small_surrogate(folder / "surrogate")
-    small_reference(folder)
-    return folder
+    return small_models(tmp_path_factory.mktemp("models"))
 
 
 def command(models: Path, run: Path) -> list[str]:
@@ -37,11 +33,8 @@ def command(models: Path, run: Path) -> list[str]:
         "--elements": "Li,Na,K,Mg,O,F,Cl",
         "--max-atoms": "8",
         "--tolerance": "0.3",
-        "--model": str(models / "generator"),
-        "--surrogate": str(models / "surrogate"),
-        "--reference": f"snapshot:{models / 'reference.csv'}",
-        "--oracle": "tests.small:formula_oracle",
         "--run-dir": str(run),
+        **model_options(models),
     }
     flat = [word for pair in options.items() for word in pair]
     return [sys.executable, "-m", "discovery.loop", *flat, "--local", "--json", "--resume"]

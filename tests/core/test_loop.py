@@ -11,16 +11,12 @@ import pytest
 from discovery.errors import DiscoveryError
 from discovery.loop import main
 from discovery.options import exit_with
-from tests.small import small_generator, small_reference, small_surrogate
+from tests.small import model_options, small_generator, small_models
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    small_generator(folder / "generator")
-    small_surrogate(folder / "surrogate")
-    small_reference(folder)
-    return folder
+    return small_models(tmp_path_factory.mktemp("models"))
 
 
 def options(models: Path, run: Path, **changes: str) -> list[str]:
@@ -30,11 +26,8 @@ def options(models: Path, run: Path, **changes: str) -> list[str]:
         "--candidates-per-round": "30",
         "--elements": "Li,Na,K,O,F,Cl",
         "--max-atoms": "6",
-        "--model": str(models / "generator"),
-        "--surrogate": str(models / "surrogate"),
-        "--reference": f"snapshot:{models / 'reference.csv'}",
-        "--oracle": "tests.small:formula_oracle",
         "--run-dir": str(run),
+        **model_options(models),
     }
     chosen |= {"--" + name.replace("_", "-"): value for name, value in changes.items()}
     return [word for pair in chosen.items() for word in pair] + ["--local", "--json"]

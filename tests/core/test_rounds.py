@@ -19,7 +19,7 @@ from discovery.reference.loading import load_reference
 from discovery.rounds import ask, run_campaign, run_round
 from discovery.surrogates.zoo import load_surrogate
 from discovery.workers import LocalWorkers
-from tests.small import FormulaOracle, formula_energy, small_generator, small_reference, small_surrogate
+from tests.small import FormulaOracle, formula_energy, small_models
 
 CONFIG = CampaignConfig(
     rounds=2,
@@ -34,11 +34,7 @@ QUIET = Observers()
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    small_generator(folder / "generator")
-    small_surrogate(folder / "surrogate")
-    small_reference(folder)
-    return folder
+    return small_models(tmp_path_factory.mktemp("models"))
 
 
 def parts(models: Path, config: CampaignConfig = CONFIG) -> Parts:
