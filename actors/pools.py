@@ -3,53 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import ray
 from ray.exceptions import RayError, RayTaskError
 
 from actors.fanout import WorkerDiedError
-from actors.roles import ValidatorRole
+from actors.roles import ModelRole, ValidatorRole
 from discovery.errors import DiscoveryError, OracleError
 from discovery.oracles.base import Budget, Oracle
-from discovery.workers import rank_chunks
+from discovery.workers import Models, rank_chunks
 
 ATTEMPTS = 3  # how often a request is made while the actors that work on it keep dying
 Options = dict[str, Any]  # of ray.remote: num_cpus, num_gpus, ...
+Request = tuple[str, tuple[Any, ...]]  # method of the role, its arguments
 
 
 class ModelPool:
     """Equal actors that hold models. What they are asked is deterministic, so it is asked again where one died."""
 
-    def __init__(self, role: type, size: int, options: Options, threads: int) -> None:
-        self._actor_class = ray.remote(**options)(role)
-        self._name = role.__name__
+    def __init__(self, size: int, options: Options, threads: int) -> None:
+        self._actor_class = ray.remote(**options)(ModelRole)
         self._size = size
         self._threads = threads
-        self._models: tuple[Any, ...] = ()
+        self._models: Any = None  # in the object store
         self._loading: list[Any] = []
         self._actors: list[Any] = []
         self._create()
 
-    def load(self, *models: Any) -> None:
+    def load(self, models: Models) -> None:
         """Give every actor these models; they travel through the object store, once. Does not wait."""
-        self._models = tuple(ray.put(model) for model in models)
+        self._models = ray.put(models)
         self._hand_out()
 
-    def send(self, method: str, requests: Sequence[tuple[Any, ...]]) -> Pending:
-        """Ask for one call of `method` per request, spread over the actors. Does not wait."""
-        return Pending(self, method, requests, self._submit(method, requests))
+    def call(self, requests: Sequence[Request]) -> list[Any]:
+        """One result per request, in their order; spread over the actors.
 
-    def call(self, method: str, requests: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """One result of `method` per request, in their order."""
-        return self.send(method, requests).results()
+        Raises:
+            DiscoveryError: what a role raised on purpose, or that the actors keep dying.
+        """
+        for _ in range(ATTEMPTS):
+            try:
+                results = get([*self._loading, *self._submit(requests)])  # with the loading, so that its errors show
+                return results[len(self._loading) :]
+            except WorkerDiedError as error:
+                reason = str(error)
+                self._create()
+                self._hand_out()
+        raise DiscoveryError(f"processes keep dying in {requests[0][0]} ({reason}): free memory or try --local")
 
     def close(self) -> None:
         """End the actors."""
         for actor in self._actors:
             ray.kill(actor)
-        self._actors, self._models, self._loading = [], (), []
+        self._actors, self._models, self._loading = [], None, []
 
     def _create(self) -> None:
         for actor in self._actors:
@@ -57,46 +64,11 @@ class ModelPool:
         self._actors = [self._actor_class.remote(self._threads) for _ in range(self._size)]
 
     def _hand_out(self) -> None:
-        self._loading = [actor.use.remote(*self._models) for actor in self._actors] if self._models else []
+        self._loading = [actor.use.remote(self._models) for actor in self._actors]
 
-    def _submit(self, method: str, requests: Sequence[tuple[Any, ...]]) -> list[Any]:
+    def _submit(self, requests: Sequence[Request]) -> list[Any]:
         actors = self._actors
-        calls = [getattr(actors[i % len(actors)], method).remote(*request) for i, request in enumerate(requests)]
-        return [*self._loading, *calls]  # with the loading, so that its errors show
-
-    def _results(self, pending: Pending) -> list[Any]:
-        calls = pending.calls
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                results = get(calls)
-                return results[len(results) - len(pending.requests) :]
-            except WorkerDiedError as error:
-                if attempt == ATTEMPTS:
-                    raise DiscoveryError(
-                        f"{self._name} died {ATTEMPTS} times in {pending.method} ({error}): free memory or try --local"
-                    ) from error
-            self._create()
-            self._hand_out()
-            calls = self._submit(pending.method, pending.requests)
-        raise AssertionError("unreachable: the last attempt returns or raises")
-
-
-@dataclass(frozen=True)
-class Pending:
-    """A request that is being worked on."""
-
-    pool: ModelPool
-    method: str
-    requests: Sequence[tuple[Any, ...]]
-    calls: list[Any]
-
-    def results(self) -> list[Any]:
-        """One result per request, in their order.
-
-        Raises:
-            DiscoveryError: what a role raised on purpose, or that its actors keep dying.
-        """
-        return self.pool._results(self)
+        return [getattr(actors[i % len(actors)], name).remote(*args) for i, (name, args) in enumerate(requests)]
 
 
 class ValidatorPool:

@@ -15,7 +15,6 @@ from actors.cluster import Cluster, connect
 from actors.fanout import Limits, fan_out
 from actors.metrics import MetricsObserver
 from actors.pools import ModelPool, Options, ValidatorPool, share
-from actors.roles import GeneratorRole, RankerRole
 from discovery.campaign import Campaign
 from discovery.events import Observer
 from discovery.generators.base import SamplingOptions
@@ -33,21 +32,19 @@ CPU_SHARE = 0.5  # of the cluster's CPUs that validators reserve: a service or a
 class Sizes:
     """How many actors of each kind, and what each reserves."""
 
-    generators: int
-    rankers: int
+    models: int
     validators: int
-    validator_cpus: float  # all others reserve none: stages follow one another
+    validator_cpus: float  # the others reserve none: they work while validators wait, and the reverse
     gpus: float  # of one GPU, for every actor
 
 
 def sizes(cpus: int, gpus: int, validators: int | None) -> Sizes:
     """Actors for a cluster; all of them fit into it at once, so that none waits for what another one holds."""
-    models = min(SAMPLE_CHUNKS, math.ceil(cpus / 2))
+    models = min(SAMPLE_CHUNKS, cpus)
     validators = cpus if validators is None else validators
-    per_gpu = math.ceil((2 * models + validators) / gpus) if gpus else 0
+    per_gpu = math.ceil((models + validators) / gpus) if gpus else 0
     return Sizes(
-        generators=models,
-        rankers=models,
+        models=models,
         validators=validators,
         validator_cpus=_floor(CPU_SHARE * min(1.0, cpus / validators)),
         gpus=_floor(1 / per_gpu) if per_gpu else 0.0,
@@ -59,14 +56,14 @@ def _floor(share_of_one: float) -> float:
 
 
 class RayWorkers:
-    """Generators, rankers and validators as actors; the answers are those of `LocalWorkers`.
+    """Models and validators in actors; the answers are those of `LocalWorkers`.
 
     Args:
         cluster: closed together with the workers.
         make_oracle: builds the oracle of a validator, in its own process.
         validators: how many; None: one per CPU of the cluster.
         threads: torch threads of each actor: equal numbers give equal records.
-        limits: what one candidate may cost; its time-out is that of the budget where it names none.
+        limits: what one candidate may cost; None: as its budget says.
     """
 
     def __init__(
@@ -82,35 +79,26 @@ class RayWorkers:
         size = sizes(cluster.cpus, cluster.gpus, validators)
         models: Options = {"num_cpus": 0, "num_gpus": size.gpus}
         oracle: Options = {"num_cpus": size.validator_cpus, "num_gpus": size.gpus, "scheduling_strategy": "SPREAD"}
-        self._generators = ModelPool(GeneratorRole, size.generators, models, threads)
-        self._rankers = ModelPool(RankerRole, size.rankers, models, threads)
+        self._models = ModelPool(size.models, models, threads)
         self._validators = ValidatorPool(make_oracle, size.validators, oracle, threads)
-        self._has_generator = False
 
     def load(self, models: Models) -> None:
-        """Use these models from now on; each travels once."""
-        self._has_generator = models.generator is not None
-        if models.generator is not None:
-            self._generators.load(models.generator)
-        self._rankers.load(models.surrogate, models.hull)
+        """Use these models from now on; they travel once."""
+        self._models.load(models)
 
     def generate(self, n: int, seed: np.random.SeedSequence, options: SamplingOptions) -> list[Sample]:
         """`n` raw samples."""
-        if not self._has_generator:
-            raise RuntimeError("a list of candidates takes the generator's place: there is nothing to sample")
-        requests = [(part, child, options) for part, child in sample_parts(n, seed)]
-        return [sample for part in self._generators.call("sample", requests) for sample in part]
+        parts = self._models.call([("sample", (part, child, options)) for part, child in sample_parts(n, seed)])
+        return [sample for part in parts for sample in part]
 
     def log_probability(self, formulas: Sequence[str]) -> NDArray[np.float64]:
         """Natural log-probabilities under the generator, shape (n,); NaN where there is none."""
-        if not self._has_generator or not formulas:
-            return np.full(len(formulas), np.nan)
-        parts = self._generators.call("log_probability", [(chunk,) for chunk in rank_chunks(formulas)])
-        return np.concatenate(parts)
+        parts = self._models.call([("log_probability", (chunk,)) for chunk in rank_chunks(formulas)])
+        return np.concatenate(parts) if parts else np.empty(0)
 
     def predict(self, formulas: Sequence[str]) -> list[Estimate]:
         """Estimates in the hull's scheme."""
-        parts = self._rankers.call("predict", [(chunk,) for chunk in rank_chunks(formulas)])
+        parts = self._models.call([("predict", (chunk,)) for chunk in rank_chunks(formulas)])
         return [estimate for part in parts for estimate in part]
 
     def can_measure(self, formulas: Sequence[str]) -> list[bool]:
@@ -126,14 +114,14 @@ class RayWorkers:
         """The models after a lesson: they learn side by side, from the same seeds as in `discovery.learning.learn`."""
         surrogate_seed, generator_seed = lesson.seed.spawn(2)
         shared = share(lesson)
-        refit = self._rankers.send("learn", [(shared, surrogate_seed)])
-        tune = self._generators.send("learn", [(shared, generator_seed)] if self._has_generator else [])
-        return joined(refit.results()[0], (tune.results() or [(None, {}, False)])[0])
+        requests = [("refit", (shared, surrogate_seed)), ("fine_tune", (shared, generator_seed))]
+        refitted, tuned = self._models.call(requests)
+        return joined(refitted, tuned)
 
     def close(self) -> None:
         """End the actors, and what was started for them."""
-        for pool in (self._generators, self._rankers, self._validators):
-            pool.close()
+        self._models.close()
+        self._validators.close()
         self._cluster.close()
 
 

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from discovery import model_files
 from discovery.composition import reduced_formula
 from discovery.formulas import fits, read_rows, split_of
-from discovery.generators import storage
 from discovery.generators.base import Generator, SamplingOptions
 from discovery.generators.zoo import load_generator
 from discovery.metrics import generative_metrics
@@ -46,8 +46,8 @@ def main(argv: list[str] | None = None) -> int:
         results[mode] = measure(generator, SamplingOptions(constrained=constrained), args, parts)
     print(json.dumps(results, indent=2))
     if args.card is not None:
-        card = storage.read_json(args.card / storage.CARD)
-        storage.write_json(args.card / storage.CARD, {**card, "results": results})
+        card = model_files.read_json(args.card / model_files.CARD)
+        model_files.write_json(args.card / model_files.CARD, {**card, "results": results})
     return 0
 
 

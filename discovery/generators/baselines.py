@@ -14,12 +14,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from discovery import vocabulary
+from discovery import model_files, vocabulary
 from discovery.charge_grammar import charge_grammar, never_balanced
 from discovery.composition import pauling_electronegativity
 from discovery.constraints import Constraints
 from discovery.errors import ConstraintError
-from discovery.generators import storage
 from discovery.generators.base import SamplingOptions
 from discovery.grammar import check_pool
 from discovery.records import Sample
@@ -65,7 +64,9 @@ class BaselineGenerator:
 
     def save(self, folder: Path) -> None:
         """Write `card.json`, from which the folder loads again; there are no weights."""
-        storage.write_json(folder / storage.CARD, {"model": self.name, "version": self.version, "weights": None})
+        model_files.write_json(
+            folder / model_files.CARD, {"model": self.name, "version": self.version, "weights": None}
+        )
 
 
 def random_amounts(constraints: Constraints, rng: np.random.Generator) -> Amounts:

@@ -17,10 +17,9 @@ import torch
 from numpy.typing import NDArray
 from transformers import DynamicCache, GPT2Config, GPT2LMHeadModel
 
-from discovery import decoding, vocabulary
+from discovery import decoding, model_files, vocabulary
 from discovery.composition import amounts
 from discovery.errors import WeightsError
-from discovery.generators import storage
 from discovery.generators.base import SamplingOptions
 from discovery.records import Sample
 from discovery.training import TrainingConfig, TrainingData, pad, train
@@ -77,9 +76,9 @@ class CausalGenerator:
 
     def save(self, folder: Path) -> None:
         """Write `model.safetensors`, `config.json` and `card.json`; the folder loads with transformers, too."""
-        storage.write_weights(folder, _own_weights(self.network))
-        storage.write_json(folder / storage.CONFIG, _config(self.network))
-        storage.write_json(folder / storage.CARD, {"model": self.name, "version": self.version, **self.card})
+        model_files.write_weights(folder, _own_weights(self.network))
+        model_files.write_json(folder / model_files.CONFIG, _config(self.network))
+        model_files.write_json(folder / model_files.CARD, {"model": self.name, "version": self.version, **self.card})
 
     def with_card(self, card: Mapping[str, Any]) -> CausalGenerator:
         """The same model with entries of its card added or replaced."""
@@ -88,7 +87,7 @@ class CausalGenerator:
     @cached_property
     def version(self) -> str:
         """Family name and a short hash of the weights."""
-        return f"{self.name}-{storage.short_hash(_own_weights(self.network))}"
+        return f"{self.name}-{model_files.short_hash(_own_weights(self.network))}"
 
     def sample(self, n: int, rng: np.random.Generator, options: SamplingOptions) -> list[Sample]:
         """Exactly `n` raw sequences; see `discovery.decoding.sample`."""
@@ -133,16 +132,21 @@ class CausalGenerator:
         Raises:
             WeightsError: a file is missing, truncated, or of another kind of model.
         """
-        config, card = storage.read_json(folder / storage.CONFIG), storage.read_json(folder / storage.CARD)
+        config, card = (
+            model_files.read_json(folder / model_files.CONFIG),
+            model_files.read_json(folder / model_files.CARD),
+        )
         if config.get("architectures") != ["GPT2LMHeadModel"] or config.get("tokens") != list(vocabulary.TOKENS):
             raise WeightsError(f"{folder} holds another kind of model than {cls.__name__}: name one of discovery.train")
-        tensors = storage.read_weights(folder)
+        tensors = model_files.read_weights(folder)
         network = GPT2LMHeadModel(GPT2Config.from_dict(config))
         missing, unexpected = (
             network.load_state_dict(tensors, strict=False) if _same_shapes(network, tensors) else (["shapes"], [])
         )
         if unexpected or set(missing) - {"lm_head.weight"}:
-            raise WeightsError(f"{folder / storage.WEIGHTS} does not fit its config.json: copy the model folder again")
+            raise WeightsError(
+                f"{folder / model_files.WEIGHTS} does not fit its config.json: copy the model folder again"
+            )
         network.tie_weights()
         network.eval()
         return cls(str(card.get("model", "gpt2")), network, card)

@@ -10,7 +10,7 @@ from discovery.errors import ConfigError, WeightsError
 from discovery.generators.base import Generator
 from discovery.generators.baselines import PSEUDO_RANDOM, RANDOM, BaselineGenerator
 from discovery.generators.causal import CausalGenerator, gpt2_config
-from discovery.generators.storage import CARD, read_json
+from discovery.model_files import CARD, read_json
 
 PRESETS: dict[str, dict[str, tuple[int, int, int]]] = {  # family -> preset -> (layers, width, heads)
     "gpt2": {"small": (4, 128, 4), "paper": (8, 180, 4)},

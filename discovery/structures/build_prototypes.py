@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 import warnings
 from pathlib import Path
 
 import numpy as np
-from ase.constraints import FixSymmetry
-from ase.filters import UnitCellFilter
-from ase.optimize import BFGS
 from pymatgen.core import Structure
 
 from discovery.composition import reduced_formula
 from discovery.errors import DataError
 from discovery.structures.ions import charges
 from discovery.structures.literature import LiteratureEntry, read_literature
-from discovery.structures.potentials import Potential, load_potential, to_atoms, to_structure
+from discovery.structures.potentials import Potential, load_potential, to_atoms
 from discovery.structures.prototypes import OWN_LIBRARY, Cell, cell_of, cell_structure
-from discovery.structures.relaxation import shortest_distance
+from discovery.structures.relaxation import RelaxationError, RelaxationLimits, relax, shortest_distance
 from discovery.structures.symmetry import group_type, hall_number, standard_cell
 
 FORCE_TOLERANCE = 0.03  # eV/A
@@ -54,21 +52,31 @@ def main(arguments: list[str] | None = None) -> int:
     potential = load_potential("chgnet")
     for entry in read_literature():
         if entry.name in options.names or built.get(entry.name, {"note": DRAFT})["note"] == DRAFT:
-            built[entry.name] = build(entry, potential)
+            try:
+                built[entry.name] = build(entry, potential)
+            except DataError as error:
+                print(error, flush=True)
             _write(options.out, built)
     return 0
 
 
 def build(entry: LiteratureEntry, potential: Potential) -> dict[str, object]:
-    """The library's record of one structure type."""
+    """The library's record of one structure type.
+
+    Raises:
+        DataError: its coordinates were searched for, and none of the relaxed ones has its space group.
+    """
     start = time.monotonic()
-    primitive = min((_relaxed(trial, potential) for trial in _starts(entry, potential)), key=lambda pair: pair[1])[0]
-    cell = _standard(primitive)
     wanted = group_type(hall_number(entry.space_group)).number
-    found = group_type(cell.hall_number).number
-    note = "relaxed"
-    if found != wanted:  # it is a symmetrical case of its own type: keep the distortion that the literature gives
-        cell, note = _standard(entry.structure({})), f"not relaxed: it became space group {found}"
+    results = [_relaxed(trial, potential) for trial in _starts(entry, potential)]
+    cells = [(energy, _standard(structure)) for structure, energy in results if math.isfinite(energy)]
+    right = [pair for pair in cells if group_type(pair[1].hall_number).number == wanted]
+    if right:
+        cell, note = min(right, key=lambda pair: pair[0])[1], "relaxed"
+    elif entry.unknowns:
+        raise DataError(f"{entry.name}: the search found no structure of {entry.space_group}; give coordinates")
+    else:  # the potential has no such distortion here, or ran away: keep what the literature gives
+        cell, note = _standard(entry.structure({})), "literature values: relaxed, it was another type"
     print(f"{entry.name}: {note}, {time.monotonic() - start:.0f} s", flush=True)
     return _record(entry, cell, note)
 
@@ -100,12 +108,15 @@ def _starts(entry: LiteratureEntry, potential: Potential) -> list[Structure]:
 
 
 def _relaxed(structure: Structure, potential: Potential) -> tuple[Structure, float]:
-    """Primitive cell, relaxed within its symmetry, and its energy in eV/atom."""
-    atoms = to_atoms(structure.get_primitive_structure())
-    atoms.calc = potential.calculator
-    atoms.set_constraint(FixSymmetry(atoms, symprec=SYMMETRY_TOLERANCE, verbose=False))
-    BFGS(UnitCellFilter(atoms), logfile=None).run(fmax=FORCE_TOLERANCE, steps=MAX_STEPS)
-    return to_structure(atoms), float(atoms.get_potential_energy()) / len(atoms)
+    """Primitive cell, relaxed within its symmetry, and its energy in eV/atom (infinite where it ran away)."""
+    start = structure.get_primitive_structure()
+    limits = RelaxationLimits(MAX_STEPS, FORCE_TOLERANCE)
+    try:
+        relaxed = relax(start, potential, limits, keep_symmetry=SYMMETRY_TOLERANCE)
+    except RelaxationError as error:
+        print(f"{structure.composition.reduced_formula}: {error.reason}, {error.detail}", flush=True)
+        return start, math.inf
+    return relaxed.structure, relaxed.energy_per_atom
 
 
 def _standard(structure: Structure) -> Cell:

@@ -21,6 +21,7 @@ from discovery.errors import OracleError
 
 CHGNET_MODEL = "0.3.0"
 CHGNET_SCHEME = f"chgnet-{CHGNET_MODEL}"
+SMALLEST_VOLUME = 2.0  # A^3/atom; diamond has 5.7. Below, neighbours are so many that memory runs out
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,8 @@ class ChgnetCalculator(Calculator):  # type: ignore[misc]
     ) -> None:
         """Fill `results`: eV, eV/A, eV/A^3 (ASE's sign). The energy alone is made without gradients."""
         super().calculate(atoms, properties, system_changes)
+        if (volume := self.atoms.get_volume() / len(self.atoms)) < SMALLEST_VOLUME:
+            raise ValueError(f"{volume:.1f} A^3/atom: the cell has collapsed")
         graph = self.model.graph_converter(to_structure(self.atoms))
         if properties == ["energy"]:
             self.results = self._energy(graph)

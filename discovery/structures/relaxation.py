@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from ase import Atoms
+from ase.constraints import FixSymmetry
 from ase.filters import UnitCellFilter
 from ase.optimize import BFGS
-from ase.optimize.optimize import Optimizer
 from numpy.typing import NDArray
 from pymatgen.core import Structure
 
@@ -52,28 +52,37 @@ class RelaxationError(Exception):
 
 
 def relax(
-    structure: Structure, potential: Potential, limits: RelaxationLimits, optimizer: type[Optimizer] = BFGS
+    structure: Structure, potential: Potential, limits: RelaxationLimits, *, keep_symmetry: float | None = None
 ) -> Relaxed:
     """Relax cell and positions until the largest force is below the tolerance or the steps are used up.
+
+    BFGS, since it needed the fewest potential calls for prototypes (CHGNet, 0.1 eV/A): 6, 9, 42, 44 against 17, 23, 51,
+    49 of FIRE, from LiMnCoO4 as spinel and olivine and Rb2NaYCl6.
+
+    Args:
+        structure: an ordered structure.
+        potential: gives energy, forces and stress.
+        limits: when it ends.
+        keep_symmetry: keep the space group that is found within this distance, A; None: free.
 
     Raises:
         RelaxationError: not a number, atoms on top of each other, volume or energy that ran away, or the time limit.
     """
     atoms = to_atoms(structure)
     atoms.calc = potential.calculator
+    if keep_symmetry is not None:
+        atoms.set_constraint(FixSymmetry(atoms, symprec=keep_symmetry, verbose=False))
     watch = _Watch(atoms, limits)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=RuntimeWarning)  # overflow is judged by the watch
-        converged = _run(atoms, watch, limits, optimizer)
-    best = atoms.copy()
-    best.set_cell(watch.best.cell)
-    best.set_positions(watch.best.positions)
+        converged = _run(atoms, watch, limits)
+    best = Atoms(atoms.get_chemical_symbols(), positions=watch.best.positions, cell=watch.best.cell, pbc=True)
     return Relaxed(to_structure(best), watch.best.energy_per_atom, watch.steps, converged, watch.best.largest_force)
 
 
-def _run(atoms: Atoms, watch: _Watch, limits: RelaxationLimits, optimizer: type[Optimizer]) -> bool:
+def _run(atoms: Atoms, watch: _Watch, limits: RelaxationLimits) -> bool:
     watch.check()
-    run = optimizer(UnitCellFilter(atoms), logfile=None)
+    run = BFGS(UnitCellFilter(atoms), logfile=None)
     run.attach(watch.check_step)
     try:
         return bool(run.run(fmax=limits.force_tolerance, steps=limits.max_steps))

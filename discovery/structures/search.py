@@ -11,8 +11,15 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Lattice, Structure
 
 from discovery.structures.candidates import Candidate, candidates
-from discovery.structures.potentials import Potential
-from discovery.structures.relaxation import RelaxationError, RelaxationLimits, Relaxed, relax
+from discovery.structures.potentials import Potential, to_atoms
+from discovery.structures.relaxation import (
+    SHORTEST_DISTANCE,
+    RelaxationError,
+    RelaxationLimits,
+    Relaxed,
+    relax,
+    shortest_distance,
+)
 
 # Half of the starts are given up after a few steps: of 25 stable compounds of the Materials Project, the same number
 # ended within 0.02 eV/atom of the known structure as with full relaxations, in two thirds of the time.
@@ -151,7 +158,10 @@ def _at_best_volume(candidate: Candidate, potential: Potential) -> Start:
 
 
 def _energy(structure: Structure, stretch: float, potential: Potential) -> float:
-    energy = potential.energy_per_atom(_stretched(structure, stretch))
+    stretched = _stretched(structure, stretch)
+    if shortest_distance(to_atoms(stretched)) < SHORTEST_DISTANCE:
+        return np.inf
+    energy = potential.energy_per_atom(stretched)
     return energy if np.isfinite(energy) else np.inf
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from discovery.errors import SchemeError, WeightsError
-from discovery.generators.storage import CARD, CONFIG, read_json, read_weights, short_hash, write_json, write_weights
+from discovery.model_files import CARD, CONFIG, read_json, read_weights, short_hash, write_json, write_weights
 from discovery.surrogates import calibration
 from discovery.surrogates.base import FloatArray, Labels, Prediction
 from discovery.surrogates.calibration import SchemeCalibration

@@ -26,12 +26,12 @@ class TrainingConfig:
     """How one member is trained."""
 
     seed: int = 0  # of weights, data order and dropout: what members differ in
-    epochs: int = 22  # passes over the compositions with a label other than `oqmd`
+    epochs: int = 44  # passes over the compositions with a label other than `oqmd`
     batch_size: int = 512
     peak_rate: float = 2.5e-3
     warm_up: float = 0.1  # share of the steps in which the rate rises
     weight_decay: float = 0.05
-    dropout: float = 0.0
+    dropout: float = 0.05
     average_decay: float = 0.998  # of the averaged weights, per step: the ones that are kept
     auxiliary_share: float = 0.4  # of the compositions known to OQMD alone, drawn anew each epoch
     auxiliary_late_share: float = 0.1  # the same in the last part of the training

@@ -173,16 +173,15 @@ def test_what_the_actors_learned_can_learn_further_here(remote: RayWorkers, mode
     assert learned.generator.fine_tune(["NaF", "KF"], rng, 1, 1e-3).version != learned.generator.version
 
 
-def test_a_killed_ranker_or_generator_is_replaced(remote: RayWorkers, models: Models) -> None:
+def test_a_killed_model_process_is_replaced(remote: RayWorkers, models: Models) -> None:
     remote.load(models)
     estimates, samples = remote.predict(FORMULAS), remote.generate(8, np.random.SeedSequence(0), OPTIONS)
-    for pool in (remote._rankers, remote._generators):
-        kill_first(pool._actors[0])
+    kill(remote._models._actors[0])
     assert remote.predict(FORMULAS) == estimates
     assert remote.generate(8, np.random.SeedSequence(0), OPTIONS) == samples
 
 
-def kill_first(actor: Any) -> None:
+def kill(actor: Any) -> None:
     """Kill the process of an actor from outside, as the kernel does when memory runs out."""
     pid = ray.get(actor.__ray_call__.remote(lambda _: os.getpid()))
     os.kill(pid, signal.SIGKILL)
@@ -195,7 +194,7 @@ def test_all_actors_fit_at_once(cpus: int, gpus: int, validators: int | None) ->
     size = sizes(cpus, gpus, validators)
     assert size.validators == (cpus if validators is None else validators)
     assert 0 < size.validators * size.validator_cpus <= cpus / 2 + 1e-9
-    actors = size.generators + size.rankers + size.validators
+    actors = size.models + size.validators
     if gpus == 0:
         assert size.gpus == 0
     else:  # a share lies on one GPU
