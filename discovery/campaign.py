@@ -139,9 +139,12 @@ class Campaign:
         point = self._hull.energy_above_hull(answer.formula, answer.formation_energy_per_atom)
         return float(point.energy_above_hull)
 
+    def keep_models(self, round_number: int, learned: Learned) -> None:
+        """Write a round's models to the run folder; they count once `finish` commits the record that points at them."""
+        self._store.save(round_number, learned.generator, learned.surrogate)
+
     def finish(self, record: RoundRecord, learned: Learned) -> None:
-        """Commit a round: models first, then the record that points at them."""
-        self._store.save(record.round, learned.generator, learned.surrogate)
+        """Commit a round whose models are kept."""
         self.ledger.save_record(record)
         self._store.prune(record.round)
         # Read back, so that a resumed campaign goes on with exactly the same numbers.

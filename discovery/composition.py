@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache
 
@@ -18,6 +19,11 @@ from smact import ordered_elements
 from discovery.errors import CompositionError
 
 SYMBOLS: tuple[str, ...] = tuple(ordered_elements(1, 103))
+with warnings.catch_warnings():
+    # pymatgen warns at the first look at an element without electronegativity, and sorts every formula by it
+    warnings.simplefilter("ignore")
+    for _symbol in SYMBOLS:
+        Element(_symbol).X  # noqa: B018 (pymatgen keeps it)
 _ATOM = re.compile(r"([A-Z][a-z]?)([0-9]*)")
 _GROUP = re.compile(r"\(([^()]*)\)([0-9]*)|([A-Z][a-z]?)([0-9]*)")
 _PLAIN = re.compile(r"(?:[A-Z][a-z]?[0-9]*|\((?:[A-Z][a-z]?[0-9]*)+\)[0-9]*)+")

@@ -15,7 +15,7 @@ from discovery.oracles.base import Oracle
 from discovery.oracles.loading import load_oracle
 from discovery.ranking import AnyHull
 from discovery.reference.base import Reference
-from discovery.reference.competition import CompletedHull
+from discovery.reference.competition import completed_hull
 from discovery.reference.loading import load_reference
 from discovery.surrogates.zoo import load_surrogate
 
@@ -28,7 +28,7 @@ def load_parts(config: CampaignConfig) -> Parts:
     """
     if config.candidates is not None:
         read_formulas(Path(config.candidates))  # a bad row must show before anything is written
-    reference = load_reference(config.reference, config.scheme)
+    reference = load_reference(config.reference, config.scheme, config.complete_hull)
     surrogate = load_surrogate(config.surrogate)
     generator = None if config.candidates is not None else load_generator(config.model)
     if reference.scheme not in surrogate.schemes:
@@ -38,8 +38,9 @@ def load_parts(config: CampaignConfig) -> Parts:
         )
     oracle = load_campaign_oracle(config, reference)
     check_oracle(oracle, reference, config)
-    plain = Hull(reference.phases, reference.scheme)
-    hull: AnyHull = CompletedHull(plain, reference.known, surrogate) if config.complete_hull else plain
+    hull: AnyHull = Hull(reference.phases, reference.scheme)
+    if config.complete_hull:
+        hull = completed_hull(reference, surrogate)
     inputs = {
         "generator": "" if generator is None else generator.version,
         "surrogate": surrogate.version,

@@ -2,7 +2,9 @@
 
 Reads a column `formula` and writes `formula, formation_energy_per_atom, formation_energy_std, energy_above_hull,
 competing_phases` (energies in eV/atom), row by row in the same order. Energy above hull is signed, against the hull
-without the composition itself; it stays empty where the reference is of another scheme than the predictions.
+without the composition itself: the one that the loop's candidates face, so known phases that the reference has no
+energy of compete with a predicted one ("*" behind their formula). It stays empty where the reference is of another
+scheme than the predictions.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from discovery.errors import CompositionError, DataError
 from discovery.hull import Hull
 from discovery.labels import read_rows
 from discovery.options import exit_with
+from discovery.reference.competition import CompletedHull, completed_hull
 from discovery.reference.loading import load_reference
 from discovery.surrogates.base import Surrogate
 from discovery.surrogates.zoo import DEFAULT, load_surrogate
@@ -52,14 +55,16 @@ def main(argv: list[str] | None = None) -> int:
     surrogate = load_surrogate(args.surrogate)
     reference = load_reference(args.reference, args.scheme)
     scheme = args.scheme or reference.scheme
-    hull = Hull(reference.phases, scheme) if scheme == reference.scheme else None
+    hull = completed_hull(reference, surrogate) if scheme == reference.scheme else None
     rows = predictions(_formulas(args.formulas), surrogate, scheme, hull)
     written = write_rows(args.out, rows)
     print(f"{written} predictions of {surrogate.version} in scheme {scheme} written to {args.out}")
     return 0
 
 
-def predictions(rows: Iterable[Row], surrogate: Surrogate, scheme: str, hull: Hull | None) -> Iterator[tuple[str, ...]]:
+def predictions(
+    rows: Iterable[Row], surrogate: Surrogate, scheme: str, hull: CompletedHull | None
+) -> Iterator[tuple[str, ...]]:
     """Output rows, made chunk by chunk.
 
     Raises:
@@ -72,8 +77,9 @@ def predictions(rows: Iterable[Row], surrogate: Surrogate, scheme: str, hull: Hu
             prediction = surrogate.predict(formulas, scheme)
         except CompositionError as error:
             raise _bad_row(chunk, error) from error
+        facing = None if hull is None else hull.facing(formulas)
         for formula, mean, std in zip(formulas, prediction.mean, prediction.std, strict=True):
-            yield (formula, f"{mean:.6f}", f"{std:.6f}", *_above_hull(hull, formula, float(mean)))
+            yield (formula, f"{mean:.6f}", f"{std:.6f}", *_above_hull(facing, formula, float(mean)))
 
 
 def write_rows(path: Path, rows: Iterable[tuple[str, ...]]) -> int:

@@ -16,13 +16,14 @@ import numpy as np
 
 from discovery.acquisition import Beliefs, probability_of_stability, score, select_batch
 from discovery.campaign import Campaign
-from discovery.composition import chemical_system
+from discovery.composition import amounts, chemical_system
 from discovery.events import Observer
 from discovery.formulas import read_formulas
 from discovery.generators.base import SamplingOptions
 from discovery.learning import Learned, Lesson
 from discovery.ledger import measurements
 from discovery.records import Candidate, Estimate, Failure, Measurement, Proposal, RankedCandidate, RoundRecord, Verdict
+from discovery.reference.competition import CompletedHull, has_unmeasured_phases
 from discovery.screening import ScreenContext, Screened, annotate, screen
 from discovery.workers import Workers
 
@@ -78,9 +79,9 @@ def tell(
     with _timed(observer, number, "learn", None) as learn_seconds:
         learned = _learn(campaign, workers, number, learn_seed)
     with _timed(observer, number, "record", None) as record_seconds:
-        record = _record(campaign, proposal, learned, {**proposal.seconds, **seconds, **learn_seconds})
-        campaign.finish(record, learned)
-    record = dataclasses.replace(record, seconds={**record.seconds, **record_seconds})
+        campaign.keep_models(number, learned)
+    record = _record(campaign, proposal, learned, {**proposal.seconds, **seconds, **learn_seconds, **record_seconds})
+    campaign.finish(record, learned)
     observer.round_finished(record)
     return record
 
@@ -145,7 +146,7 @@ def _rank(
     """Every candidate with its estimate and acquisition value, in the order of `pool`."""
     open_items = [item for item in pool if item.status == "ranked"]
     formulas = [item.candidate.formula for item in open_items]
-    found = workers.predict(formulas)
+    found = _flagged(campaign, formulas, workers.predict(formulas))
     prior = workers.log_probability(formulas)
     placed = np.array([estimate.energy_above_hull is not None for estimate in found], dtype=bool)
     mean = np.array([estimate.energy_above_hull if ok else np.inf for estimate, ok in zip(found, placed, strict=True)])
@@ -161,6 +162,17 @@ def _rank(
         for item, estimate, value, log_p in zip(open_items, found, values, prior, strict=True)
     }
     return [ranked.get(item.candidate.formula, item) for item in pool]
+
+
+def _flagged(campaign: Campaign, formulas: Sequence[str], found: Sequence[Estimate]) -> list[Estimate]:
+    """Estimates that say, on a plain hull too, whether known phases of the chemical system have no measured energy."""
+    hull, known = campaign.reference_hull, campaign.reference.known
+    if isinstance(hull, CompletedHull):  # its estimates tell already
+        return list(found)
+    return [
+        dataclasses.replace(estimate, unmeasured_phases=has_unmeasured_phases(hull, known, sorted(amounts(formula))))
+        for formula, estimate in zip(formulas, found, strict=True)
+    ]
 
 
 def _ranked(item: RankedCandidate, estimate: Estimate, value: float, log_p: float) -> RankedCandidate:

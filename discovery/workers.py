@@ -129,9 +129,26 @@ def log_probabilities(models: Models, formulas: Sequence[str]) -> NDArray[np.flo
 def measured(oracle: Oracle, formula: str, budget: Budget) -> Measurement | Failure:
     """One oracle call; an error that the oracle did not expect becomes a failure of this candidate alone."""
     try:
-        return oracle.measure(formula, budget)
+        answer = oracle.measure(formula, budget)
     except Exception as error:  # a third-party calculator may raise anything; the round goes on
         return Failure(formula, oracle.name, "oracle error", f"{type(error).__name__}: {error}"[:500])
+    wrong = _what_is_wrong(answer, formula)
+    return Failure(formula, oracle.name, "unusable answer", wrong) if wrong else answer
+
+
+def _what_is_wrong(answer: object, formula: str) -> str:
+    """Why an oracle's answer cannot be taken; "" where it can."""
+    if not isinstance(answer, Measurement | Failure):
+        return f"{type(answer).__name__} instead of a Measurement or a Failure"
+    if answer.formula != formula:
+        return f"it is about {answer.formula!r}"[:500]
+    if isinstance(answer, Failure):
+        return ""
+    energies = [answer.formation_energy_per_atom, answer.energy_above_hull]
+    given = [energy for energy in energies if energy is not None]
+    if not given:
+        return "neither a formation energy nor an energy above hull"
+    return "" if np.isfinite([*given, answer.std]).all() else f"an energy is no finite number: {given}, {answer.std}"
 
 
 def _sample(models: Models, n: int, seed: np.random.SeedSequence, options: SamplingOptions) -> list[Sample]:

@@ -12,11 +12,10 @@ from discovery.composition import reduced_formula
 from discovery.constraints import Constraints
 from discovery.errors import CompositionError, ConfigError
 from discovery.generators.base import Generator, SamplingOptions
-from discovery.hull import Hull
 from discovery.ranking import AnyHull, estimates
 from discovery.records import Estimate, Sample
 from discovery.reference.base import Reference
-from discovery.reference.competition import CompletedHull
+from discovery.reference.competition import completed_hull
 from discovery.surrogates.base import Surrogate
 from discovery.validity import judge
 
@@ -33,7 +32,7 @@ class Service:
     @classmethod
     def of(cls, generator: Generator, surrogate: Surrogate, reference: Reference) -> Service:
         """A service whose hull is completed with predicted energies of known phases."""
-        hull = CompletedHull(Hull(reference.phases, reference.scheme), reference.known, surrogate)
+        hull = completed_hull(reference, surrogate)
         return cls(generator, surrogate, reference, hull)
 
     def generate(self, n: int, seed: int, options: SamplingOptions) -> dict[str, object]:

@@ -7,10 +7,9 @@ import time
 from pathlib import Path
 
 import torch
-from transformers import GPT2LMHeadModel
 
 from discovery.composition import amounts, pauling_electronegativity
-from discovery.generators.causal import CausalGenerator, gpt2_config
+from discovery.generators.causal import of_size
 from discovery.oracles.base import Budget
 from discovery.records import Failure, Measurement
 from discovery.surrogates.calibration import SchemeCalibration
@@ -24,20 +23,24 @@ SCHEME = "electronegativity"
 def small_generator(folder: Path) -> Path:
     """A model folder of an untrained GPT-2 of one layer and width 16."""
     torch.manual_seed(0)
-    network = GPT2LMHeadModel(gpt2_config(1, 16, 2)).eval()
-    CausalGenerator("gpt2", network, {"made": "for tests"}).save(folder)
+    of_size("gpt2", 1, 16, 2).with_card({"made": "for tests"}).save(folder)
     return folder
 
 
 def small_surrogate(folder: Path, members: int = 2) -> Path:
     """A model folder of an untrained ensemble with the scheme `SCHEME` beside another one."""
+    untrained_surrogate(("mp2019", SCHEME), members).save(folder)
+    return folder
+
+
+def untrained_surrogate(schemes: tuple[str, ...], members: int = 2) -> EnsembleSurrogate:
+    """An ensemble of tiny networks with random weights."""
     torch.manual_seed(0)
     properties = element_properties()
-    config = NetworkConfig(("mp2019", SCHEME), 16, 1, 2, 32, 16, properties.shape[1])
+    config = NetworkConfig(schemes, 16, 1, 2, 32, 16, properties.shape[1])
     networks = tuple(Network(config, properties).eval().requires_grad_(False) for _ in range(members))
-    calibrations = {scheme: SchemeCalibration() for scheme in config.schemes}
-    EnsembleSurrogate(networks, calibrations, torch.full((103,), 100.0)).save(folder)
-    return folder
+    calibrations = {scheme: SchemeCalibration() for scheme in schemes}
+    return EnsembleSurrogate(networks, calibrations, torch.full((103,), 100.0))
 
 
 def small_models(folder: Path) -> Path:

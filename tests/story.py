@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
 from pymatgen.core import Lattice, Structure
 
@@ -34,7 +33,7 @@ from discovery.records import (
     Verdict,
 )
 from discovery.reference.base import Phase, Reference
-from discovery.surrogates.base import Surrogate
+from tests.small import untrained_surrogate
 
 PHASES = (Phase("MgO", -3.0), Phase("TiO2", -3.3), Phase("LiCl", -2.1))
 ABOVE = {"MgTiO3": -0.12, "MgO2": 0.5, "Mg2TiO4": -0.5 / 7, "LiMgClO": -0.05}
@@ -54,7 +53,9 @@ def two_rounds(folder: Path, attribution: str = "") -> Campaign:
     """The campaign of this module's docstring."""
     known = Known(phase.formula for phase in PHASES)
     reference = Reference("pencil", "v1", "test", PHASES, known, {}, {0.1: 0.23}, attribution)
-    parts = Parts(reference, Hull(PHASES, "test"), None, cast(Surrogate, None), {"surrogate": "s-0", "oracle": "hand"})
+    parts = Parts(
+        reference, Hull(PHASES, "test"), None, untrained_surrogate(("test",)), {"surrogate": "s-0", "oracle": "hand"}
+    )
     campaign = Campaign.start(folder, CampaignConfig(rounds=2, seed=7, local=True), parts)
     _first_round(campaign)
     _second_round(campaign)
@@ -65,7 +66,7 @@ def empty(folder: Path) -> Campaign:
     """A campaign that has only begun."""
     reference = Reference("pencil", "v1", "test", PHASES, Known(), {}, {})
     return Campaign.start(
-        folder, CampaignConfig(), Parts(reference, Hull(PHASES, "test"), None, cast(Surrogate, None), {})
+        folder, CampaignConfig(), Parts(reference, Hull(PHASES, "test"), None, untrained_surrogate(("test",)), {})
     )
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from discovery.composition import amounts
 from discovery.hull import Hull, HullPoint, System
-from discovery.reference.base import KnownFormulas, Phase
+from discovery.reference.base import KnownFormulas, Phase, Reference
 from discovery.surrogates.base import Surrogate
 
 Predict = Callable[[Sequence[str]], NDArray[np.float64]]  # formulas -> formation energies, eV/atom
@@ -34,6 +34,11 @@ def has_unmeasured_phases(hull: Hull, known: KnownFormulas, symbols: Sequence[st
 def complete_phases(hull: Hull, known: KnownFormulas, symbols: Sequence[str], predict: Predict) -> tuple[Phase, ...]:
     """The missing known phases of a chemical system with predicted energies."""
     return _predicted(missing_phases(hull, known, symbols), predict)
+
+
+def completed_hull(reference: Reference, surrogate: Surrogate) -> CompletedHull:
+    """The hull of a reference whose missing known phases take the surrogate's energies: what candidates face."""
+    return CompletedHull(Hull(reference.phases, reference.scheme), reference.known, surrogate)
 
 
 class CompletedHull:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy.special import ndtri
@@ -91,16 +91,15 @@ def parity_chart(found: Sequence[Outcome], tolerance: float) -> str:
     return figure(elements, frame.size, "Predicted against validated energy above hull", caption)
 
 
-def coverage(pairs: Sequence[tuple[float, float]], level: float) -> tuple[float, float, float]:
-    """Share of errors inside the central interval of a level, with the bounds of its 95 % Wilson interval.
+def coverage(pairs: Sequence[tuple[float, float]], width: float) -> tuple[float, float, float]:
+    """Share of errors within `width` standard deviations, with the bounds of its 95 % Wilson interval.
 
     Source of the interval: Wilson, J. Am. Stat. Assoc. 22, 209 (1927).
 
     Args:
         pairs: (error, predicted standard deviation), at least one.
-        level: nominal coverage, between 0 and 1.
+        width: half-width of a central interval, in predicted standard deviations.
     """
-    width = float(ndtri(0.5 + level / 2))
     n = len(pairs)
     share = sum(abs(error) <= width * std for error, std in pairs) / n
     z = float(ndtri(0.975))
@@ -109,10 +108,15 @@ def coverage(pairs: Sequence[tuple[float, float]], level: float) -> tuple[float,
     return share, max(center - half, 0.0), min(center + half, 1.0)
 
 
-def calibration_chart(pairs: Sequence[tuple[float, float]]) -> str:
-    """Observed against nominal coverage of the estimates made before the labels."""
+def calibration_chart(pairs: Sequence[tuple[float, float]], interval: Callable[[float], float]) -> str:
+    """Observed against nominal coverage of the estimates made before the labels.
+
+    Args:
+        pairs: (error, predicted standard deviation), at least one.
+        interval: nominal coverage -> half-width in standard deviations, of the surrogate's own distribution.
+    """
     frame = Frame((0.4, 1.0), (0.0, 1.0), PANEL)
-    measured = [(level, *coverage(pairs, level)) for level in LEVELS]
+    measured = [(level, *coverage(pairs, interval(level))) for level in LEVELS]
     elements = [
         *frame.axes("nominal coverage of the interval", "observed coverage"),
         line(frame.at(0.4, 0.4), frame.at(1.0, 1.0), "reference"),

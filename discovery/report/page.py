@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 from importlib.metadata import version
 from importlib.resources import files
@@ -116,7 +117,8 @@ def _outcome_sections(story: Story) -> list[str]:
     pairs = [pair for outcome in story.found if (pair := outcome.error_and_std) is not None]
     quality = [parity_chart(story.found, story.tolerance)]
     if pairs:
-        quality += [calibration_chart(pairs), error_chart(pairs)]
+        surrogate, scheme = story.campaign.models.surrogate, story.campaign.reference.scheme
+        quality += [calibration_chart(pairs, partial(surrogate.interval, scheme)), error_chart(pairs)]
     return [
         section("Best compounds", best_table(story.best)),
         section("Discovery curve", discovery_chart(story.found, n_calls, ends, story.tolerance)),

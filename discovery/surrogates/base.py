@@ -54,6 +54,9 @@ class Surrogate(Protocol):
             SchemeError: the surrogate knows nothing of `scheme`; the message lists those it knows.
         """
 
+    def interval(self, scheme: str, level: float) -> float:
+        """Half-width of the central interval of probability `level`, in units of the total standard deviation."""
+
     def refit(self, new: Labels, replay: Labels, rng: np.random.Generator) -> Surrogate:
         """A new surrogate that learned `new`, with `replay` (old labels) mixed in against forgetting.
 

@@ -62,6 +62,11 @@ class EnsembleSurrogate:
             return Prediction(np.zeros(0), np.zeros(0), np.zeros(0))
         return Prediction(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
+    def interval(self, scheme: str, level: float) -> float:
+        """Half-width of the central interval in units of the total std: errors follow Student's t, not a normal."""
+        self._check(scheme)
+        return self.calibrations[scheme].interval(level)
+
     def raw(self, data: Compositions, scheme: str) -> tuple[FloatArray, FloatArray]:
         """Means and Laplace scales of all members, eV/atom, each of shape (members, n)."""
         self._check(scheme)

@@ -141,11 +141,11 @@ def test_the_promise_is_the_sum_of_probabilities(campaign: Campaign) -> None:
 
 def test_coverage_of_a_unit_normal_and_its_interval() -> None:
     pairs = [(error, 1.0) for error in (0.1, -0.6, 1.0, -1.5, 1.7, 2.5, -0.2, 0.3, -2.0, 0.5)]
-    assert coverage(pairs, 0.5)[0] == 0.5  # |error| <= 0.6745
-    assert coverage(pairs, 0.9)[0] == 0.7  # |error| <= 1.6449
-    assert coverage(pairs, 0.95)[0] == 0.8  # |error| <= 1.9600
+    assert coverage(pairs, 0.6745)[0] == 0.5  # |error| <= 0.6745
+    assert coverage(pairs, 1.6449)[0] == 0.7  # |error| <= 1.6449
+    assert coverage(pairs, 1.96)[0] == 0.8  # |error| <= 1.9600
     # Wilson 95 % interval of 5 in 10
-    assert coverage(pairs, 0.5)[1:] == pytest.approx((0.23659, 0.76341), abs=1e-5)
+    assert coverage(pairs, 0.6745)[1:] == pytest.approx((0.23659, 0.76341), abs=1e-5)
 
 
 def test_the_funnel_never_widens(campaign: Campaign) -> None:
