@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 
 from discovery.constraints import Constraints
-from discovery.errors import ConstraintError, DiscoveryError
+from discovery.errors import ConfigError, ConstraintError, DiscoveryError
 
 
 def exit_with(main: Callable[[], int | None]) -> None:
@@ -72,3 +72,14 @@ def symbols(text: str | None, option: str) -> frozenset[str] | None:
     if not found:
         raise ConstraintError(f"{option} is empty: name elements such as Li,Fe,O or leave it out")
     return found
+
+
+def torch_device(name: str) -> str:
+    """The torch device of the option --device; ``auto`` takes the GPU where there is one."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("--device cuda, but torch sees no GPU: use --device cpu or auto")
+    return name

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from discovery.errors import ConfigError
-from discovery.options import exit_with
+from discovery.options import exit_with, torch_device
 from discovery.surrogates import evaluation
 from discovery.surrogates.dataset import SPLIT_SEED, TEST_SHARE, VALIDATION_SHARE, Dataset, load_dataset
 from discovery.surrogates.ensemble import EnsembleSurrogate, element_counts, rounded
@@ -38,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--epochs", type=int, default=TrainingConfig.epochs, metavar="N")
     options.add_argument("--seed", type=int, default=0, help="of the first member; the others count up")
     options.add_argument("--threads", type=int, default=1, metavar="N", help="torch threads")
+    options.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     return top
 
 
@@ -67,7 +68,8 @@ def main(argv: list[str] | None = None) -> int:
 def train(data: Dataset, args: argparse.Namespace, member: int) -> Network:
     """One member, from its checkpoint if there is one."""
     config = TrainingConfig(seed=args.seed + member, epochs=args.epochs)
-    return train_member(data, config, args.checkpoints / f"member-{member}.safetensors", _show)
+    checkpoint = args.checkpoints / f"member-{member}.safetensors"
+    return train_member(data, config, checkpoint, _show, device=torch_device(args.device))
 
 
 def assemble(networks: list[Network], data: Dataset) -> EnsembleSurrogate:

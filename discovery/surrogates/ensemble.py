@@ -71,11 +71,11 @@ class EnsembleSurrogate:
         """Means and Laplace scales of all members, eV/atom, each of shape (members, n)."""
         self._check(scheme)
         column = self.schemes.index(scheme)
-        batch = pack(data, np.arange(len(data)))
+        batch = pack(data, np.arange(len(data))).to(self.networks[0].device)
         back = np.argsort(batch.order)
         with torch.inference_mode():
             outputs = [network.predict(batch, column) for network in self.networks]
-        means, scales = (torch.stack(part).double().numpy()[:, back] for part in zip(*outputs, strict=True))
+        means, scales = (torch.stack(part).double().cpu().numpy()[:, back] for part in zip(*outputs, strict=True))
         return means, scales
 
     def refit(self, new: Labels, replay: Labels, rng: np.random.Generator) -> EnsembleSurrogate:
@@ -90,6 +90,12 @@ class EnsembleSurrogate:
         )
         card = {**self.card, "refitted_from": self.version}
         return replace(extended, networks=networks, card=card)
+
+    def on(self, device: str) -> EnsembleSurrogate:
+        """The same surrogate computing on `device`, such as "cuda"; itself where it lies there already."""
+        if self.networks[0].device == torch.device(device):
+            return self
+        return replace(self, networks=tuple(copy.deepcopy(network).to(device) for network in self.networks))
 
     def with_calibration(self, calibrations: Mapping[str, SchemeCalibration]) -> EnsembleSurrogate:
         """The same networks, calibrated anew."""

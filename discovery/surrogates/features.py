@@ -103,6 +103,11 @@ class Packed:
     groups: tuple[tuple[int, int], ...]  # (compositions, elements in each), in order
     order: NDArray[np.int64]  # order[k] = position in the batch asked for of the k-th packed composition
 
+    def to(self, device: torch.device) -> Packed:
+        """The same batch with its tensors on `device`."""
+        tensors = (self.elements.to(device), self.fractions.to(device), self.basis.to(device))
+        return Packed(*tensors, self.groups, self.order)
+
 
 def pack(data: Compositions, rows: NDArray[np.int64]) -> Packed:
     """The batch of `rows` of `data`."""

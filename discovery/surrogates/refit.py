@@ -133,8 +133,8 @@ def _batches(network: Network, labels: Labels, rows: NDArray[np.int64], size: in
 def _batch(
     network: Network, data: Compositions, rows: NDArray[np.int64], labels: tuple[NDArray[np.int64], NDArray[np.float32]]
 ) -> _Batch:
-    packed = pack(data, rows)
-    schemes, energies = (torch.from_numpy(values[rows[packed.order]]) for values in labels)
+    packed = pack(data, rows).to(network.device)
+    schemes, energies = (torch.from_numpy(values[rows[packed.order]]).to(network.device) for values in labels)
     baseline = network.baseline(packed).gather(1, schemes[:, None]).squeeze(1)
     tokens = network.trunk(packed)
     batch = _Batch(packed, tokens, baseline, schemes, energies, baseline)

@@ -55,24 +55,26 @@ def train_member(
     checkpoint: Path,
     on_epoch: Callable[[EpochReport], None],
     sizes: NetworkConfig | None = None,
+    *,
+    device: str = "cpu",
 ) -> Network:
-    """The averaged network after `config.epochs`; continues from `checkpoint` where it exists."""
-    trainer = Trainer(data, config, sizes or NetworkConfig(data.schemes))
+    """The averaged network after `config.epochs`, on the CPU; continues from `checkpoint` where it exists."""
+    trainer = Trainer(data, config, sizes or NetworkConfig(data.schemes), device)
     for epoch in range(trainer.resume(checkpoint), config.epochs):
         loss = trainer.run_epoch(epoch)
         trainer.write(checkpoint, epoch + 1)
         on_epoch(EpochReport(epoch + 1, loss, validation_mae(trainer.average, data)))
-    return trainer.average
+    return trainer.average.to("cpu")
 
 
 class Trainer:
     """The mutable state of a training: network, its running average, optimizer and step."""
 
-    def __init__(self, data: Dataset, config: TrainingConfig, sizes: NetworkConfig) -> None:
+    def __init__(self, data: Dataset, config: TrainingConfig, sizes: NetworkConfig, device: str = "cpu") -> None:
         self._data, self._config = data, config
         torch.manual_seed(config.seed)
-        self.network = initial_network(data, sizes)
-        self.average = initial_network(data, sizes).requires_grad_(False)
+        self.network = initial_network(data, sizes).to(device)
+        self.average = initial_network(data, sizes).requires_grad_(False).to(device)
         self.average.load_state_dict(self.network.state_dict())
         self._optimizer = torch.optim.AdamW(_parameter_groups(self.network, config.weight_decay), fused=True)
         self._epoch_rows = [_epoch_rows(data, config, epoch) for epoch in range(config.epochs)]
@@ -84,7 +86,8 @@ class Trainer:
 
     def run_epoch(self, epoch: int) -> float:
         """One pass; returns the mean loss."""
-        drop = MaskPool(self._config.dropout, seed=self._config.seed * 10_000 + epoch) if self._config.dropout else None
+        seed, rate = self._config.seed * 10_000 + epoch, self._config.dropout
+        drop = MaskPool(rate, seed, self.network.device) if rate else None
         rows, size = self._epoch_rows[epoch], self._config.batch_size
         losses = [self._run_step(rows[start : start + size], drop) for start in range(0, len(rows), size)]
         return float(np.mean(losses))
@@ -100,23 +103,24 @@ class Trainer:
         self._optimizer.step()
         self._step += 1
         decay = min(self._config.average_decay, self._step / (self._step + 10.0))
-        torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1.0 - decay)
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1.0 - decay)
         return float(loss.detach())
 
     def _loss(self, rows: NDArray[np.int64], drop: MaskPool | None) -> Tensor:
         """L1 of the mean, and the Laplace likelihood of the scale with the mean held fixed."""
-        batch = pack(self._data.compositions, rows)
-        targets = self._targets[rows[batch.order]]
+        batch = pack(self._data.compositions, rows).to(self.network.device)
+        targets = self._targets[rows[batch.order]].to(self.network.device)
         row, scheme = (~targets.isnan()).nonzero(as_tuple=True)
         mean, spread = self.network.head(self.network.pool(batch, drop)[row], scheme, drop)
         error = (mean - targets[row, scheme]).abs()
         likelihood = error.detach() / spread + spread.log()
-        weights = self._label_weights[scheme]
+        weights = self._label_weights.to(self.network.device)[scheme]
         total: Tensor = (weights * (error + self._config.spread_weight * likelihood)).sum()
         return total / len(rows)
 
     def _standardised_targets(self) -> Tensor:
-        baseline = self._data.compositions.fractions() @ self.network.reference.double().numpy().T
+        baseline = self._data.compositions.fractions() @ self.network.reference.double().cpu().numpy().T
         return torch.from_numpy((self._data.energies - baseline) / float(self.network.scale)).float()
 
     def resume(self, checkpoint: Path) -> int:
@@ -200,10 +204,10 @@ def predict_rows(network: Network, data: Dataset, rows: NDArray[np.int64]) -> tu
     """Mean and Laplace scale in all schemes, eV/atom, each of shape (rows, schemes), in the order of `rows`."""
     means, scales = torch.empty(len(rows), len(data.schemes)), torch.empty(len(rows), len(data.schemes))
     for start in range(0, len(rows), 2048):
-        batch = pack(data.compositions, rows[start : start + 2048])
+        batch = pack(data.compositions, rows[start : start + 2048]).to(network.device)
         mean, scale = network(batch)
         place = torch.from_numpy(batch.order) + start
-        means[place], scales[place] = mean, scale
+        means[place], scales[place] = mean.cpu(), scale.cpu()
     return means, scales
 
 
