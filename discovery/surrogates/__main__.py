@@ -35,7 +35,8 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--checkpoints", type=Path, default=Path("runs/surrogate"), metavar="DIR")
     options.add_argument("--members", type=int, default=4, metavar="N", help="networks in the ensemble")
     options.add_argument("--member", type=int, metavar="K", help="train only this one (from 0) and write no ensemble")
-    options.add_argument("--epochs", type=int, default=TrainingConfig.epochs, metavar="N")
+    options.add_argument("--epochs", type=int, default=TrainingConfig.epochs, metavar="N", help="of the first cycle")
+    options.add_argument("--restart-epochs", type=int, default=TrainingConfig.restart_epochs, metavar="N")
     options.add_argument("--seed", type=int, default=0, help="of the first member; the others count up")
     options.add_argument("--threads", type=int, default=1, metavar="N", help="torch threads")
     options.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
@@ -45,8 +46,8 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Train what is missing, then write the ensemble."""
     args = parser().parse_args(argv)
-    if args.members < 1 or args.epochs < 1 or args.threads < 1:
-        raise ConfigError("--members, --epochs and --threads must be 1 or more")
+    if args.members < 1 or args.epochs < 1 or args.threads < 1 or args.restart_epochs < 0:
+        raise ConfigError("--members, --epochs and --threads must be 1 or more, --restart-epochs 0 or more")
     torch.set_num_threads(args.threads)
     data = load_dataset(args.data, args.potential)
     chosen = range(args.members) if args.member is None else (args.member,)
@@ -55,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     command = f"python -m discovery.surrogates {shlex.join(sys.argv[1:] if argv is None else argv)}"
     surrogate = evaluation.calibrate(assemble(networks, data), data)
-    card = make_card(surrogate, data, TrainingConfig(seed=args.seed, epochs=args.epochs), command)
+    card = make_card(surrogate, data, training_config(args, 0), command)
     card["results_on_test"] = evaluation.rounded_results(evaluation.evaluate(surrogate, data, "test"))
     predictions = args.data / "bartel2020_predictions.parquet"
     if predictions.is_file():
@@ -67,9 +68,14 @@ def main(argv: list[str] | None = None) -> int:
 
 def train(data: Dataset, args: argparse.Namespace, member: int) -> Network:
     """One member, from its checkpoint if there is one."""
-    config = TrainingConfig(seed=args.seed + member, epochs=args.epochs)
+    config = training_config(args, member)
     checkpoint = args.checkpoints / f"member-{member}.safetensors"
     return train_member(data, config, checkpoint, _show, device=torch_device(args.device))
+
+
+def training_config(args: argparse.Namespace, member: int) -> TrainingConfig:
+    """Settings of one member."""
+    return TrainingConfig(seed=args.seed + member, epochs=args.epochs, restart_epochs=args.restart_epochs)
 
 
 def assemble(networks: list[Network], data: Dataset) -> EnsembleSurrogate:

@@ -26,18 +26,25 @@ class TrainingConfig:
     """How one member is trained."""
 
     seed: int = 0  # of weights, data order and dropout: what members differ in
-    epochs: int = 44  # passes over the compositions with a label other than `oqmd`
+    epochs: int = 44  # of the first cycle; passes over the compositions with a label other than `oqmd`
     batch_size: int = 512
     peak_rate: float = 2.5e-3
-    warm_up: float = 0.1  # share of the steps in which the rate rises
+    warm_up: float = 0.1  # share of a cycle's steps in which the rate rises
+    restart_epochs: int = 16  # a second cycle after the first (warm restart, Loshchilov and Hutter 2017); 0: none
+    restart_rate: float = 1e-3  # peak of the second cycle
     weight_decay: float = 0.05
     dropout: float = 0.05
     average_decay: float = 0.998  # of the averaged weights, per step: the ones that are kept
     auxiliary_share: float = 0.4  # of the compositions known to OQMD alone, drawn anew each epoch
     auxiliary_late_share: float = 0.1  # the same in the last part of the training
-    auxiliary_until: float = 0.45  # share of the epochs after which the late share holds
+    auxiliary_until: float = 0.45  # share of the first cycle's epochs after which the late share holds
     auxiliary_weight: float = 0.5  # of an `oqmd` label in the loss; labels of later schemes weigh the same
     spread_weight: float = 0.1  # of the likelihood of the scale, which cannot reach the mean
+
+    @property
+    def all_epochs(self) -> int:
+        """Epochs of both cycles."""
+        return self.epochs + self.restart_epochs
 
 
 @dataclass(frozen=True)
@@ -58,9 +65,9 @@ def train_member(
     *,
     device: str = "cpu",
 ) -> Network:
-    """The averaged network after `config.epochs`, on the CPU; continues from `checkpoint` where it exists."""
+    """The averaged network after all epochs, on the CPU; continues from `checkpoint` where it exists."""
     trainer = Trainer(data, config, sizes or NetworkConfig(data.schemes), device)
-    for epoch in range(trainer.resume(checkpoint), config.epochs):
+    for epoch in range(trainer.resume(checkpoint), config.all_epochs):
         loss = trainer.run_epoch(epoch)
         trainer.write(checkpoint, epoch + 1)
         on_epoch(EpochReport(epoch + 1, loss, validation_mae(trainer.average, data)))
@@ -77,8 +84,9 @@ class Trainer:
         self.average = initial_network(data, sizes).requires_grad_(False).to(device)
         self.average.load_state_dict(self.network.state_dict())
         self._optimizer = torch.optim.AdamW(_parameter_groups(self.network, config.weight_decay), fused=True)
-        self._epoch_rows = [_epoch_rows(data, config, epoch) for epoch in range(config.epochs)]
-        self._total_steps = sum(math.ceil(len(rows) / config.batch_size) for rows in self._epoch_rows)
+        self._epoch_rows = [_epoch_rows(data, config, epoch) for epoch in range(config.all_epochs)]
+        steps = [math.ceil(len(rows) / config.batch_size) for rows in self._epoch_rows]
+        self._cycles = (sum(steps[: config.epochs]), sum(steps[config.epochs :]))
         self._step = 0
         weights = [1.0 if scheme == "mp2019" else config.auxiliary_weight for scheme in data.schemes]
         self._label_weights = torch.tensor(weights)
@@ -93,7 +101,7 @@ class Trainer:
         return float(np.mean(losses))
 
     def _run_step(self, rows: NDArray[np.int64], drop: MaskPool | None) -> float:
-        rate = one_cycle(self._step, self._total_steps, self._config)
+        rate = learning_rate(self._step, self._cycles, self._config)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         loss = self._loss(rows, drop)
@@ -174,12 +182,17 @@ def _ridge(fractions: NDArray[np.float64], energies: NDArray[np.float64], penalt
     return np.asarray(np.linalg.solve(normal, x.T @ energies[known]), dtype=np.float64)
 
 
-def one_cycle(step: int, total: int, config: TrainingConfig) -> float:
-    """Learning rate: linear rise to `peak_rate`, then a cosine down to 0 (Smith and Topin 2018)."""
-    place = (step + 1) / total
+def learning_rate(step: int, cycles: tuple[int, int], config: TrainingConfig) -> float:
+    """Rate of a step: in each of two cycles of so many steps a linear rise, then a cosine down to 0.
+
+    Smith and Topin 2018; the second cycle is a warm restart (Loshchilov and Hutter 2017).
+    """
+    second = step >= cycles[0]
+    peak = config.restart_rate if second else config.peak_rate
+    place = (step - cycles[0] + 1) / cycles[1] if second else (step + 1) / cycles[0]
     if place < config.warm_up:
-        return config.peak_rate * place / config.warm_up
-    return config.peak_rate * 0.5 * (1.0 + math.cos(math.pi * (place - config.warm_up) / (1.0 - config.warm_up)))
+        return peak * place / config.warm_up
+    return peak * 0.5 * (1.0 + math.cos(math.pi * (place - config.warm_up) / (1.0 - config.warm_up)))
 
 
 def _epoch_rows(data: Dataset, config: TrainingConfig, epoch: int) -> NDArray[np.int64]:

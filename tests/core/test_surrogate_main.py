@@ -33,7 +33,16 @@ def tables(tmp_path: Path) -> Path:
 def test_training_ends_in_a_folder_that_predicts_and_a_card_that_says_how(tables: Path) -> None:
     threads = torch.get_num_threads()
     options = ["--data", str(tables), "--potential", str(tables / "potential.csv"), "--out", str(tables / "out")]
-    options += ["--checkpoints", str(tables / "checkpoints"), "--epochs", "1", "--members", "2"]
+    options += [
+        "--checkpoints",
+        str(tables / "checkpoints"),
+        "--epochs",
+        "1",
+        "--restart-epochs",
+        "0",
+        "--members",
+        "2",
+    ]
     try:
         assert main(["train", *options, "--member", "1"]) == 0
         assert not (tables / "out").exists()

@@ -7,10 +7,10 @@ import torch
 
 from discovery.errors import DataError, WeightsError
 from discovery.surrogates.dataset import join, load_dataset, split_of
-from discovery.surrogates.training import TrainingConfig, one_cycle, train_member, validation_mae
+from discovery.surrogates.training import TrainingConfig, learning_rate, train_member, validation_mae
 from tests.core.tiny_surrogate import SIZES, dataset
 
-CONFIG = TrainingConfig(epochs=6, batch_size=32, peak_rate=1e-2, average_decay=0.9, dropout=0.0)
+CONFIG = TrainingConfig(epochs=6, restart_epochs=0, batch_size=32, peak_rate=1e-2, average_decay=0.9, dropout=0.0)
 
 
 def train(path: Path, config: TrainingConfig = CONFIG, stop_after: int | None = None) -> torch.nn.Module:
@@ -46,12 +46,14 @@ def test_foreign_schemes_and_absent_folders_are_named(tmp_path: Path) -> None:
         load_dataset(tmp_path, None)
 
 
-def test_rate_rises_to_its_peak_and_ends_at_zero() -> None:
-    config = TrainingConfig(peak_rate=1.0, warm_up=0.1)
-    rates = [one_cycle(step, 1000, config) for step in range(1000)]
-    assert max(rates) == pytest.approx(1.0)
+def test_rate_rises_to_its_peak_and_ends_at_zero_in_both_cycles() -> None:
+    config = TrainingConfig(peak_rate=1.0, restart_rate=0.25, warm_up=0.1)
+    rates = np.array([learning_rate(step, (1000, 200), config) for step in range(1200)])
+    assert rates[:1000].max() == pytest.approx(1.0)
     assert int(np.argmax(rates)) == 99
-    assert rates[-1] == pytest.approx(0.0, abs=1e-9)
+    assert rates[1000:].max() == pytest.approx(0.25)
+    assert int(np.argmax(rates[1000:])) == 19
+    assert rates[[999, 1199]] == pytest.approx([0.0, 0.0], abs=1e-9)
 
 
 def test_training_learns(tmp_path: Path) -> None:
@@ -72,18 +74,20 @@ def test_interrupted_training_goes_on_as_if_nothing_had_happened(tmp_path: Path)
 
 
 def test_another_seed_is_another_network(tmp_path: Path) -> None:
-    one = TrainingConfig(seed=0, epochs=1, batch_size=256)
+    one = TrainingConfig(seed=0, epochs=1, restart_epochs=0, batch_size=256)
     first, same = (train(tmp_path / f"{name}.safetensors", one).state_dict() for name in "ab")
-    other = train(tmp_path / "c.safetensors", TrainingConfig(seed=1, epochs=1, batch_size=256)).state_dict()
+    other = train(
+        tmp_path / "c.safetensors", TrainingConfig(seed=1, epochs=1, restart_epochs=0, batch_size=256)
+    ).state_dict()
     assert all(torch.equal(first[name], same[name]) for name in first)
     assert not torch.equal(first["head.mean.weight"], other["head.mean.weight"])
 
 
 def test_checkpoint_of_other_settings_or_damaged_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
-    train(path, TrainingConfig(epochs=1, batch_size=512))
+    train(path, TrainingConfig(epochs=1, restart_epochs=0, batch_size=512))
     with pytest.raises(WeightsError, match="other settings"):
-        train(path, TrainingConfig(epochs=2, batch_size=512))
+        train(path, TrainingConfig(epochs=2, restart_epochs=0, batch_size=512))
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(WeightsError, match="damaged"):
-        train(path, TrainingConfig(epochs=1, batch_size=512))
+        train(path, TrainingConfig(epochs=1, restart_epochs=0, batch_size=512))

@@ -49,7 +49,15 @@ def tiny_ensemble(folder: Path, epochs: int = 12) -> EnsembleSurrogate:
     networks = tuple(
         train_member(
             data,
-            TrainingConfig(seed=seed, epochs=epochs, batch_size=32, peak_rate=1e-2, average_decay=0.95, dropout=0.0),
+            TrainingConfig(
+                seed=seed,
+                epochs=epochs,
+                restart_epochs=0,
+                batch_size=32,
+                peak_rate=1e-2,
+                average_decay=0.95,
+                dropout=0.0,
+            ),
             folder / f"member-{seed}.safetensors",
             lambda report: None,
             SIZES,
