@@ -25,7 +25,7 @@ class ModelPool:
     def __init__(self, size: int, options: Options, threads: int) -> None:
         self._actor_class = ray.remote(**options)(ModelRole)
         self._size = size
-        self._threads = threads
+        self._arguments = (threads, "cuda" if options.get("num_gpus") else "cpu")
         self._models: Any = None  # in the object store
         self._loading: list[Any] = []
         self._actors: list[Any] = []
@@ -61,7 +61,7 @@ class ModelPool:
     def _create(self) -> None:
         for actor in self._actors:
             ray.kill(actor)
-        self._actors = [self._actor_class.remote(self._threads) for _ in range(self._size)]
+        self._actors = [self._actor_class.remote(*self._arguments) for _ in range(self._size)]
 
     def _hand_out(self) -> None:
         self._loading = [actor.use.remote(self._models) for actor in self._actors]

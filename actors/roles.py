@@ -24,13 +24,14 @@ class ModelRole:
     of CPU time to start and 0.3 GB for its libraries alone.
     """
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, device: str = "cpu") -> None:
         torch.set_num_threads(threads)
+        self._device = device  # where the models compute; they come and go as CPU tensors
         self._models: Models | None = None
 
     def use(self, models: Models) -> None:
         """Work with these from now on."""
-        self._models = models
+        self._models = models.on(self._device)
 
     def sample(self, n: int, seed: np.random.SeedSequence, options: SamplingOptions) -> list[Sample]:
         """`n` raw samples."""
@@ -50,13 +51,15 @@ class ModelRole:
 
     def refit(self, lesson: Lesson, seed: np.random.SeedSequence) -> tuple[Surrogate, dict[str, float]]:
         """See `discovery.learning.learn_surrogate`."""
-        return learn_surrogate(self._given().surrogate, lesson, np.random.default_rng(seed))
+        refitted, metrics = learn_surrogate(self._given().surrogate, lesson, np.random.default_rng(seed))
+        return refitted.on("cpu"), metrics
 
     def fine_tune(
         self, lesson: Lesson, seed: np.random.SeedSequence
     ) -> tuple[Generator | None, dict[str, float], bool]:
         """See `discovery.learning.learn_generator`."""
-        return learn_generator(self._given().generator, lesson, seed)
+        tuned, guard, rolled_back = learn_generator(self._given().generator, lesson, seed)
+        return (None if tuned is None else tuned.on("cpu")), guard, rolled_back
 
     def _given(self) -> Models:
         if self._models is None:

@@ -2,9 +2,10 @@
 
     python -m benchmarks.campaign --rounds 5 --batch-size 16 --seeds 0 --out campaign.json
 
-Arms: the loop as shipped; random compositions and pseudo-random charge-neutral ones, picked by chance; the same
-pseudo-random ones ranked by the shipped surrogate (what the language model adds); the language model's candidates
-picked by chance (what the ranking adds). All candidates are new to the reference and have a prototype.
+Arms: the loop as shipped; random compositions, pseudo-random charge-neutral ones and known compounds with ions exchanged
+(all picked by chance); the pseudo-random ones ranked by the shipped surrogate (what the language model adds); the
+language model's candidates picked by chance (what the ranking adds). All candidates are new to the reference and have a
+prototype.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ ARMS: dict[str, tuple[str | None, str, bool]] = {
     "loop": (None, "stability", True),
     "random": ("random", "random", False),
     "pseudo-random": ("pseudo-random", "random", False),
+    "ion exchange": ("ion-exchange", "random", False),
     "pseudo-random, ranked": ("pseudo-random", "stability", True),
     "gpt2, picked by chance": (None, "random", False),
 }

@@ -203,7 +203,7 @@ class ChargeGrammar:
         return next((p for p in self._required if p > position), len(self._symbols) - 1)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)  # a masked model uses one for each length
 def charge_grammar(constraints: Constraints, context_atoms: int) -> ChargeGrammar:
     """A `ChargeGrammar`, kept with its scores for the next call with the same constraints."""
     return ChargeGrammar(constraints, context_atoms)

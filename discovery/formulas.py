@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -22,6 +22,7 @@ class FormulaRow:
 
     line: int  # line of a text file (counted from 1, the header is line 1), row of a Parquet file (from 1)
     formula: str
+    value: object = None  # of the column asked for, as the file holds it; None where none was asked for
 
 
 def read_formulas(path: Path, where: str | None = None) -> list[str]:
@@ -45,17 +46,29 @@ def read_formulas(path: Path, where: str | None = None) -> list[str]:
     return [row.formula for row in rows]
 
 
-def read_rows(path: Path, where: str | None = None) -> list[FormulaRow]:
-    """Rows of a file without a look at the chemistry; `where` as in `read_formulas`."""
+def read_rows(path: Path, where: str | None = None, value: str | None = None) -> list[FormulaRow]:
+    """Rows of a file without a look at the chemistry; `where` as in `read_formulas`, `value` a column to read too."""
     if not path.is_file():
         raise DataError(f"{path} does not exist: give a txt, csv or parquet file of formulas")
     if path.suffix == ".parquet":
-        return _read_parquet(path, where)
+        return _read_parquet(path, where, value)
     if path.suffix == ".csv":
-        return _read_csv(path, where)
+        return _read_csv(path, where, value)
     if where is not None:
         raise DataError(f"{path} has no columns, so rows cannot be selected by {where!r}: leave --where out")
+    if value is not None:
+        raise DataError(f"{path} has no columns, so it has no {value!r}: give a csv or parquet file")
     return _read_text(path)
+
+
+def read_parts(folder: Path) -> dict[Split, list[str]]:
+    """Train, validation and test part of a folder that `python -m discovery.datasets` wrote.
+
+    Raises:
+        DataError: a part is missing, empty, or holds a row that is no composition.
+    """
+    parts: tuple[Split, ...] = ("train", "valid", "test")
+    return {part: read_formulas(folder / f"{part}.csv") for part in parts}
 
 
 def split_of(formula: str, seed: int, valid_share: float = 0.05, test_share: float = 0.05) -> Split:
@@ -63,8 +76,13 @@ def split_of(formula: str, seed: int, valid_share: float = 0.05, test_share: flo
 
     The same composition falls into the same part in every list, so a test part stays unseen when lists are mixed.
     """
-    key = f"{seed}:{canonical_key(amounts(formula))}".encode()
-    fraction = int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "little") / 2**64
+    return split_of_key(canonical_key(amounts(formula)), seed, valid_share, test_share)
+
+
+def split_of_key(key: str, seed: int, valid_share: float, test_share: float) -> Split:
+    """`split_of` for a `composition.canonical_key`, which spares parsing where it is at hand."""
+    digest = hashlib.blake2b(f"{seed}:{key}".encode(), digest_size=8).digest()
+    fraction = int.from_bytes(digest, "little") / 2**64
     if fraction < test_share:
         return "test"
     return "valid" if fraction < test_share + valid_share else "train"
@@ -81,12 +99,12 @@ def _read_text(path: Path) -> list[FormulaRow]:
     return [FormulaRow(number, text) for number, line in enumerate(lines, 1) if (text := line.strip())]
 
 
-def _read_csv(path: Path, where: str | None) -> list[FormulaRow]:
+def _read_csv(path: Path, where: str | None, value: str | None) -> list[FormulaRow]:
     reader = csv.reader(_decoded(path).splitlines(), strict=True)
     rows: list[FormulaRow] = []
     try:
         header = [name.strip() for name in next(reader, [])]
-        column, condition = _columns(path, header, where)
+        column, condition, wanted = _columns(path, header, where, value)
         for cells in reader:
             if not cells:
                 continue
@@ -94,35 +112,43 @@ def _read_csv(path: Path, where: str | None) -> list[FormulaRow]:
                 found = f"{len(cells)} values, but the header names {len(header)}"
                 raise DataError(f"{path}, line {reader.line_num}: {found}: mend the row")
             if condition is None or _is_true(cells[condition]):
-                rows.append(FormulaRow(reader.line_num, cells[column].strip()))
+                held = None if wanted is None else cells[wanted]
+                rows.append(FormulaRow(reader.line_num, cells[column].strip(), held))
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}: {error}: mend the row") from error
     return rows
 
 
-def _read_parquet(path: Path, where: str | None) -> list[FormulaRow]:
+def _read_parquet(path: Path, where: str | None, value: str | None) -> list[FormulaRow]:
     import pyarrow
     import pyarrow.parquet
 
     try:
         names = list(pyarrow.parquet.read_schema(path).names)
-        column, condition = _columns(path, names, where)
-        wanted = [names[column]] + ([] if condition is None else [names[condition]])
-        table = pyarrow.parquet.read_table(path, columns=wanted)
+        found = [None if index is None else names[index] for index in _columns(path, names, where, value)]
+        table = pyarrow.parquet.read_table(path, columns=sorted({name for name in found if name is not None}))
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{path} is no readable Parquet file ({error}): write it again") from error
-    keep: Iterable[object] = [True] * table.num_rows if where is None else table.column(where).to_pylist()
-    pairs = enumerate(zip(table.column(wanted[0]).to_pylist(), keep, strict=True), 1)
-    return [FormulaRow(row, str(formula)) for row, (formula, kept) in pairs if kept]
+
+    def cells(name: str | None, otherwise: object) -> list[object]:
+        return [otherwise] * table.num_rows if name is None else list(table.column(name).to_pylist())
+
+    lists = zip(cells(found[0], None), cells(found[1], True), cells(found[2], None), strict=True)
+    return [FormulaRow(row, str(formula), held) for row, (formula, kept, held) in enumerate(lists, 1) if kept]
 
 
-def _columns(path: Path, header: Sequence[str], where: str | None) -> tuple[int, int | None]:
+def _columns(
+    path: Path, header: Sequence[str], where: str | None, value: str | None
+) -> tuple[int, int | None, int | None]:
     found = [name for name in COLUMNS if name in header]
     if not found:
         raise DataError(f"{path} has no column named formula (it has {list(header)}): rename the right one")
     if where is not None and where not in header:
         raise DataError(f"{path} has no column {where!r} to select rows by: choose one of {list(header)}")
-    return header.index(found[0]), None if where is None else header.index(where)
+    if value is not None and value not in header:
+        raise DataError(f"{path} has no column {value!r}: choose one of {list(header)}")
+    condition = None if where is None else header.index(where)
+    return header.index(found[0]), condition, None if value is None else header.index(value)
 
 
 def _is_true(text: str) -> bool:

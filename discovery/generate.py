@@ -1,4 +1,7 @@
-"""Write compositions: ``python -m discovery.generate --n N --out FILE.csv``, one row per sampled sequence, raw."""
+"""Write compositions: ``python -m discovery.generate --n N --out FILE.csv``, one row per sampled sequence, raw.
+
+``--template "Li ? O"`` completes a composition of which a part is given; see `discovery.templates`.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from discovery.errors import ConfigError, DataError
-from discovery.generators.base import SamplingOptions
-from discovery.generators.zoo import load_generator, names
+from discovery.generators.base import Filler, Generator, SamplingOptions
+from discovery.generators.zoo import FAMILIES, build, load_generator, names
 from discovery.metrics import reduced
 from discovery.options import add_constraint_options, constraints_from, exit_with
 from discovery.records import Sample
 from discovery.reference.base import KnownFormulas
 from discovery.reference.builtin import load_builtin
+from discovery.templates import Template
 from discovery.validity import judge
 
 COLUMNS = (
@@ -37,6 +41,11 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--model", default="gpt2", metavar="NAME|DIR", help=f"{', '.join(names())}, or a model folder")
     options.add_argument("--seed", type=int, default=0, metavar="S")
     options.add_argument("--constrained", action="store_true", help="only charge-neutral, balanced compositions")
+    options.add_argument(
+        "--template",
+        metavar="PARTS",
+        help="complete a composition, such as 'Sr Ti ? O3': elements, ? for one unknown atom, * for one or more",
+    )
     options.add_argument("--out", required=True, type=Path, metavar="FILE.csv")
     add_constraint_options(options)
     return options
@@ -52,10 +61,27 @@ def main(argv: list[str] | None = None) -> int:
     options = SamplingOptions(constrained=args.constrained, constraints=constraints_from(args))
     if not args.out.parent.is_dir():
         raise DataError(f"{args.out.parent} is no folder: make it, or choose another --out")
+    template = None if args.template is None else Template.parse(args.template)
     generator = load_generator(args.model)
-    samples = generator.sample(args.n, np.random.default_rng(args.seed), options)
+    rng = np.random.default_rng(args.seed)
+    if template is None:
+        samples = generator.sample(args.n, rng, options)
+    else:
+        samples = as_filler(generator).fill(template, args.n, rng, options)
     write_samples(args.out, samples, load_builtin().known)
     return 0
+
+
+def as_filler(generator: Generator) -> Filler:
+    """The generator itself, if it can complete templates.
+
+    Raises:
+        ConfigError: it cannot; the message names those that can.
+    """
+    if not isinstance(generator, Filler):
+        able = [name for name in FAMILIES if isinstance(build(name, "small"), Filler)]
+        raise ConfigError(f"--template needs a model that fills gaps: use --model {' or '.join(able)}")
+    return generator
 
 
 def write_samples(path: Path, samples: Sequence[Sample], known: KnownFormulas) -> None:

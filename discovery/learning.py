@@ -43,6 +43,11 @@ class Learned:
     surrogate: Surrogate
     report: LearningReport
 
+    def on(self, device: str) -> Learned:
+        """The same with the models on a torch device."""
+        generator = None if self.generator is None else self.generator.on(device)
+        return dataclasses.replace(self, generator=generator, surrogate=self.surrogate.on(device))
+
 
 def learn(generator: Generator | None, surrogate: Surrogate, lesson: Lesson) -> Learned:
     """Both models after `lesson`; neither of the given ones changes."""

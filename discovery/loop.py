@@ -19,7 +19,7 @@ from discovery.display import display_for, print_summary
 from discovery.errors import ConfigError
 from discovery.events import Observer, Observers
 from discovery.export import export_campaign
-from discovery.options import add_constraint_options, constraints_from, exit_with
+from discovery.options import add_constraint_options, constraints_from, exit_with, torch_device
 from discovery.parts import load_campaign_oracle, load_parts
 from discovery.report import write_report
 from discovery.rounds import EXHAUSTED, run_campaign
@@ -107,7 +107,8 @@ def _run(campaign: Campaign, config: CampaignConfig, quiet: bool) -> str:
 
 def _workers(campaign: Campaign, config: CampaignConfig) -> tuple[Workers, list[Observer]]:
     if config.local:
-        return LocalWorkers(load_campaign_oracle(config, campaign.reference)), []
+        oracle = load_campaign_oracle(config, campaign.reference)
+        return LocalWorkers(oracle, torch_device("auto")), []
     from actors.workers import connect_workers  # the one late import: Ray enters only here
 
     return connect_workers(campaign)

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from discovery.composition import amounts, reduced_formula
 from discovery.errors import CompositionError
 from discovery.records import Sample
 from discovery.validity import Rules, StateSet, verdict
+
+RESAMPLES = 10_000  # of the bootstrap
+LEVEL = 0.95  # of all intervals
 
 
 @dataclass(frozen=True)
@@ -70,3 +75,77 @@ def reduced(sample: Sample) -> str | None:
         return reduced_formula(sample.formula) if len(amounts(sample.formula)) > 1 else None
     except CompositionError:
         return None
+
+
+@dataclass(frozen=True)
+class Share:
+    """A count out of another one, with its 95 % interval."""
+
+    count: int
+    of: int
+    low: float
+    high: float
+
+    @property
+    def value(self) -> float:
+        """The share; 0 where there is nothing to take a share of."""
+        return self.count / self.of if self.of else 0.0
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The five metrics of a list of compositions as shares; `share` says what their intervals mean."""
+
+    charge_neutral: Share  # of all sequences
+    electronegativity_balanced: Share  # of all sequences
+    uniqueness: Share  # distinct reduced formulas of all sequences
+    novelty: Share  # of the distinct ones: not in the training set
+    recovery: Share  # of the held-out compounds: among the samples
+
+
+def evaluation(
+    formulas: Sequence[str | None],
+    training: Collection[str],
+    held_out: Collection[str],
+    rng: np.random.Generator,
+    states: StateSet = "icsd24",
+) -> Evaluation:
+    """CN, EB, uniqueness, novelty and recovery of sampled sequences.
+
+    Args:
+        formulas: of the sequences, None for one that is no composition, shape (n,). Here and below each composition
+            is always spelled in the same way (reduced formulas, or `composition.canonical_key`).
+        training: those that the generator was trained on (a set, for speed).
+        held_out: real compounds that it never saw, each once.
+        rng: of the bootstrap.
+        states: table of oxidation states by which CN and EB are judged.
+    """
+    verdicts = [verdict(amounts(formula), Rules(states=states)) for formula in formulas if formula is not None]
+    distinct = {formula for formula in formulas if formula is not None}
+    n = len(formulas)
+    return Evaluation(
+        charge_neutral=share(sum(v.charge_neutral for v in verdicts), n, rng),
+        electronegativity_balanced=share(sum(v.electronegativity_balanced for v in verdicts), n, rng),
+        uniqueness=share(len(distinct), n, rng),
+        novelty=share(sum(formula not in training for formula in distinct), len(distinct), rng),
+        recovery=share(len(distinct & set(held_out)), len(held_out), rng),
+    )
+
+
+def share(count: int, of: int, rng: np.random.Generator) -> Share:
+    """A share with the 95 % percentile interval of a bootstrap over the things that it is a share of.
+
+    Resampling `of` yes-or-no things makes their count binomial, so that is drawn. The things are the sequences for CN,
+    EB and uniqueness (yes: the first with its formula), the distinct formulas for novelty, and the held-out compounds
+    for recovery. Resampling the sequences and counting formulas anew would repeat some and so find too few, which is
+    why uniqueness, novelty and recovery are not treated so. Where all or none count, a bootstrap has no width: the
+    score interval of Wilson, J. Am. Stat. Assoc. 22, 209 (1927), stands in.
+    """
+    if of < 1:
+        return Share(0, 0, 0.0, 1.0)
+    if 0 < count < of:
+        drawn = rng.binomial(of, count / of, size=RESAMPLES) / of
+        low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        return Share(count, of, float(low), float(high))
+    edge = 1.959964**2 / (of + 1.959964**2)  # Wilson's interval of 0 out of `of` ends here
+    return Share(count, of, 0.0 if count == 0 else 1 - edge, edge if count == 0 else 1.0)

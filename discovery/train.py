@@ -12,18 +12,18 @@ import torch
 from discovery.composition import reduced_formula
 from discovery.errors import CompositionError, ConfigError, DataError
 from discovery.formulas import fits, read_rows, split_of
-from discovery.generators.causal import causal_loss, training_sequence
-from discovery.generators.zoo import PRESETS, build
-from discovery.options import exit_with
-from discovery.training import EpochReport, Hooks, TrainingConfig, TrainingData, pad, train
+from discovery.generators.zoo import FAMILIES, PRESETS, build
+from discovery.options import exit_with, torch_device
+from discovery.training import EpochReport, Hooks, TrainingConfig
 
 
 def parser() -> argparse.ArgumentParser:
     """The options of this entry point."""
     options = argparse.ArgumentParser(prog="python -m discovery.train", description=__doc__)
-    options.add_argument("--model", required=True, choices=sorted(PRESETS), help="family of language models")
-    options.add_argument("--preset", choices=("small", "paper"), default="small", help="size of the model")
-    options.add_argument("--data", required=True, type=Path, metavar="FILE", help="formulas: txt, csv or parquet")
+    options.add_argument("--model", required=True, choices=sorted(FAMILIES), help="family of language models")
+    options.add_argument("--preset", choices=PRESETS, default="small", help="size of the model")
+    data = "formulas: txt, csv or parquet; or a folder of discovery.datasets"
+    options.add_argument("--data", required=True, type=Path, metavar="FILE|DIR", help=data)
     options.add_argument("--where", metavar="COLUMN", help="keep only the rows where this column is true")
     options.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the trained model")
     options.add_argument("--epochs", type=int, default=20, metavar="N")
@@ -46,14 +46,15 @@ def main(argv: list[str] | None = None) -> int:
     if checkpoint.exists() and not args.resume:
         raise ConfigError(f"{checkpoint} exists: go on with --resume, or choose another --out")
     config = TrainingConfig(
-        epochs=args.epochs, peak_learning_rate=args.learning_rate, device=device(args.device), seed=args.seed
+        epochs=args.epochs, peak_learning_rate=args.learning_rate, device=torch_device(args.device), seed=args.seed
     )
     parts, notes = split_file(args)
-    data = TrainingData(*(pad([training_sequence(f) for f in parts[name]]) for name in ("train", "valid")))
     torch.manual_seed(args.seed)
     generator = build(args.model, args.preset)
     print(f"{args.model} {args.preset}: {notes}", flush=True)
-    history = train(generator.network, data, causal_loss, config, Hooks(_show, checkpoint))
+    if args.resume and not checkpoint.exists():
+        print(f"{checkpoint} does not exist: training starts anew", flush=True)
+    trained, history = generator.fit(parts["train"], parts["valid"], config, Hooks(_show, checkpoint))
     best = min(history, key=lambda report: report.valid_loss)
     card = {
         "command": f"python -m discovery.train {shlex.join(sys.argv[1:] if argv is None else argv)}",
@@ -66,45 +67,49 @@ def main(argv: list[str] | None = None) -> int:
             "seconds": round(sum(report.seconds for report in history)),
         },
     }
-    generator.with_card(card).save(args.out)
+    trained.with_card(card).save(args.out)
     return 0
 
 
-def device(name: str) -> str:
-    """The torch device of an option; ``auto`` takes the GPU where there is one."""
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("--device cuda, but torch sees no GPU: use --device cpu or auto")
-    return name
-
-
 def split_file(args: argparse.Namespace) -> tuple[dict[str, list[str]], dict[str, object]]:
-    """Train, validation and test part of ``--data``, and notes on how they were made for the card."""
-    rows = read_rows(args.data, args.where)
-    formulas: dict[str, None] = {}
-    for row in rows:
-        try:
-            if fits(row.formula, args.max_atoms, args.max_elements):
-                formulas.setdefault(reduced_formula(row.formula))
-        except CompositionError as error:
-            raise DataError(f"{args.data}, line {row.line}: {error}") from error
-    parts: dict[str, list[str]] = {"train": [], "valid": [], "test": []}
-    for formula in formulas:
-        parts[split_of(formula, args.seed)].append(formula)
+    """Parts of ``--data`` (those of a folder as they are, a file is split), and notes on how they were made."""
+    if args.data.is_dir():
+        found = {part: _usable(args.data / f"{part}.csv", args) for part in ("train", "valid")}
+        parts, rows = {part: formulas for part, (formulas, _) in found.items()}, sum(n for _, n in found.values())
+        split = "as the folder has it"
+    else:
+        formulas, rows = _usable(args.data, args)
+        parts = {"train": [], "valid": [], "test": []}
+        for formula in formulas:
+            parts[split_of(formula, args.seed)].append(formula)
+        split = f"discovery.formulas.split_of, seed {args.seed}: 5 % test, 5 % validation by hash"
     if not parts["train"] or not parts["valid"]:
+        formulas = [formula for part in parts.values() for formula in part]
         raise DataError(
             f"{args.data}: {len(formulas)} usable formulas are too few to train and validate on: give 100 or more"
         )
     notes: dict[str, object] = {
         "file": args.data.name,
         "where": args.where,
-        "rows": len(rows),
+        "rows": rows,
         "rule": f"2 to {args.max_elements} elements, at most {args.max_atoms} atoms, each reduced formula once",
-        "split": f"discovery.formulas.split_of, seed {args.seed}: 5 % test, 5 % validation by hash",
+        "split": split,
         **{part: len(members) for part, members in parts.items()},
     }
     return parts, notes
+
+
+def _usable(path: Path, args: argparse.Namespace) -> tuple[list[str], int]:
+    """Distinct reduced formulas of a file within the limits of size, and the number of its rows."""
+    rows = read_rows(path, args.where)
+    formulas: dict[str, None] = {}
+    for row in rows:
+        try:
+            if fits(row.formula, args.max_atoms, args.max_elements):
+                formulas.setdefault(reduced_formula(row.formula))
+        except CompositionError as error:
+            raise DataError(f"{path}, line {row.line}: {error}") from error
+    return list(formulas), len(rows)
 
 
 def _show(report: EpochReport) -> None:

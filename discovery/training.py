@@ -1,8 +1,9 @@
 """One training loop for every language model of compositions.
 
 Sequences are cut into batches of about equal length and equal numbers of tokens, so that next to nothing is padded and
-every step costs the same. Randomness is a function of (seed, epoch) alone: a resumed training repeats nothing and ends
-with the weights of an uninterrupted one.
+every step costs the same. Randomness is a function of (seed, epoch) alone, that of losses which mask tokens included: a
+resumed training repeats nothing and ends with the weights of an uninterrupted one. Validation draws the same numbers in
+every epoch, so that its losses compare.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -23,8 +24,9 @@ from discovery.errors import ConfigError
 from discovery.vocabulary import PAD
 
 MAY_CHANGE = frozenset({"device", "epochs", "patience"})  # of the settings when a training is resumed
+VALIDATION, TRAINING = range(2)  # what torch's random numbers are for; part of their seed
 LossFunction = Callable[[torch.nn.Module, torch.Tensor], tuple[torch.Tensor, int]]
-"""(model, tokens of shape (batch, length), padded) -> (summed negative log-likelihood in nats, tokens scored)."""
+"""(model, tokens of shape (batch, length), padded) -> (summed loss in nats, tokens scored); may draw from torch."""
 
 
 @dataclass(frozen=True)
@@ -118,10 +120,10 @@ def batches(tokens: NDArray[np.int16], budget: int, rng: np.random.Generator) ->
 
 
 def evaluate(model: torch.nn.Module, tokens: NDArray[np.int16], loss: LossFunction, config: TrainingConfig) -> float:
-    """Mean negative log-likelihood in nats per token; not a number where there are no rows."""
+    """Mean loss in nats per token, with random numbers that are the same in every call; NaN where there are no rows."""
     model.eval()
     total, scored = 0.0, 0
-    with torch.no_grad():
+    with torch.no_grad(), _seeded(config.device, VALIDATION):
         for batch in batches(tokens, 4 * config.tokens_per_batch, np.random.default_rng(0)):
             summed, count = loss(model, _to_device(batch, config.device))
             total, scored = total + float(summed), scored + count
@@ -164,10 +166,11 @@ def _run_epoch(
     cut = batches(data.train, config.tokens_per_batch, np.random.default_rng([config.seed, done]))
     model.train()
     total, scored = 0.0, 0
-    for index, batch in enumerate(cut):
-        rate = learning_rate(done * len(cut) + index, config.epochs * len(cut), config)
-        summed, count = _step(model, optimizer, _to_device(batch, config.device), loss, (rate, config))
-        total, scored = total + summed, scored + count
+    with _seeded(config.device, TRAINING, config.seed, done):
+        for index, batch in enumerate(cut):
+            rate = learning_rate(done * len(cut) + index, config.epochs * len(cut), config)
+            summed, count = _step(model, optimizer, _to_device(batch, config.device), loss, (rate, config))
+            total, scored = total + summed, scored + count
     seconds = time.perf_counter() - began
     valid = evaluate(model, data.valid, loss, config)
     elapsed = time.perf_counter() - began
@@ -192,6 +195,15 @@ def _step(
     torch.nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip)
     optimizer.step()
     return float(summed.detach()), count
+
+
+@contextlib.contextmanager
+def _seeded(device: str, *key: int) -> Iterator[None]:
+    """Torch's global generator as a function of `key`; on leaving it goes on where it was."""
+    kind = torch.device(device)
+    with torch.random.fork_rng(devices=[kind] if kind.type == "cuda" else []):
+        torch.manual_seed(int(np.random.default_rng(key).integers(2**63)))
+        yield
 
 
 def _precision(device: str) -> contextlib.AbstractContextManager[object]:

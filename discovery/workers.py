@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -27,6 +27,11 @@ class Models:
     generator: Generator | None  # None where a list of candidates takes its place
     surrogate: Surrogate
     hull: AnyHull
+
+    def on(self, device: str) -> Models:
+        """The same models computing on a torch device, such as ``cuda``."""
+        generator = None if self.generator is None else self.generator.on(device)
+        return replace(self, generator=generator, surrogate=self.surrogate.on(device))
 
 
 class Workers(Protocol):
@@ -58,10 +63,11 @@ class Workers(Protocol):
 
 
 class LocalWorkers:
-    """All work in this process, one thing after the other."""
+    """All work in this process, one thing after the other; the models compute on `device`."""
 
-    def __init__(self, oracle: Oracle) -> None:
+    def __init__(self, oracle: Oracle, device: str = "cpu") -> None:
         self._oracle = oracle
+        self._device = device
         self._models: Models | None = None
 
     @property
@@ -73,7 +79,7 @@ class LocalWorkers:
 
     def load(self, models: Models) -> None:
         """Use these models from now on."""
-        self._models = models
+        self._models = models.on(self._device)
 
     def generate(self, n: int, seed: np.random.SeedSequence, options: SamplingOptions) -> list[Sample]:
         """`n` raw samples."""
@@ -101,7 +107,7 @@ class LocalWorkers:
 
     def learn(self, lesson: Lesson) -> Learned:
         """The models after a lesson."""
-        return learn(self.models.generator, self.models.surrogate, lesson)
+        return learn(self.models.generator, self.models.surrogate, lesson).on("cpu")
 
     def close(self) -> None:
         """Forget the models."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from discovery.composition import amounts, pauling_electronegativity
-from discovery.generators.causal import of_size
+from discovery.generators.causal import GPT2
 from discovery.oracles.base import Budget
 from discovery.records import Failure, Measurement
 from discovery.surrogates.calibration import SchemeCalibration
@@ -23,7 +23,7 @@ SCHEME = "electronegativity"
 def small_generator(folder: Path) -> Path:
     """A model folder of an untrained GPT-2 of one layer and width 16."""
     torch.manual_seed(0)
-    of_size("gpt2", 1, 16, 2).with_card({"made": "for tests"}).save(folder)
+    GPT2.of_size(1, 16, 2).with_card({"made": "for tests"}).save(folder)
     return folder
 
 

@@ -1,17 +1,23 @@
-"""The Protocol that every generator of compositions follows."""
+"""The Protocols that generators of compositions follow: any source, language models, and those that fill gaps."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from discovery.constraints import Constraints
 from discovery.records import Sample
+
+if TYPE_CHECKING:
+    import torch
+
+    from discovery.templates import Template
+    from discovery.training import EpochReport, Hooks, TrainingConfig
 
 
 @dataclass(frozen=True)
@@ -55,5 +61,62 @@ class Generator(Protocol):
     ) -> Generator:
         """A new generator, trained further on `formulas` (repeated entries weigh more)."""
 
+    def on(self, device: str) -> Generator:
+        """The same generator computing on a torch device, such as ``cuda``; itself where nothing is to be moved."""
+
     def save(self, folder: Path) -> None:
         """Write `model.safetensors`, `config.json` and `card.json`."""
+
+
+class LanguageModel(Generator, Protocol):
+    """A generator with a network that is trained on formulas; `discovery.generators.network` holds what all share."""
+
+    @property
+    def network(self) -> torch.nn.Module:
+        """The network; nobody changes it after construction."""
+
+    @property
+    def card(self) -> Mapping[str, Any]:
+        """Entries of `card.json`: command, data, licence, results."""
+
+    def training_sequence(self, formula: str) -> list[int]:
+        """Token ids of a formula as training reads them, specials included."""
+
+    def loss(self, network: torch.nn.Module, tokens: torch.Tensor) -> tuple[torch.Tensor, int]:
+        """Summed loss in nats and the number of tokens it is summed over; the loop divides one by the other.
+
+        Args:
+            network: a network of this family, in training or evaluation mode.
+            tokens: training sequences, shape (batch, length), padded with PAD on the right.
+
+        Randomness (which tokens are masked) comes from torch's global generator, which the training loop seeds.
+        """
+
+    def fits(self, formula: str) -> bool:
+        """True where the formula's log-probability is exact: its tokens fit into the context."""
+
+    def with_card(self, card: Mapping[str, Any]) -> Self:
+        """The same model with entries of its card added or replaced."""
+
+    def on(self, device: str) -> Self:
+        """The same model on a torch device, such as ``cuda``."""
+
+    def fit(
+        self,
+        train_formulas: Sequence[str],
+        valid_formulas: Sequence[str],
+        config: TrainingConfig,
+        hooks: Hooks | None = None,
+    ) -> tuple[Self, list[EpochReport]]:
+        """A new generator, trained from the present weights, and a report per epoch; formulas that do not fit are out.
+
+        `valid_formulas` may be empty: then the last weights are kept, otherwise the best.
+        """
+
+
+@runtime_checkable
+class Filler(Protocol):
+    """A generator that can also complete a composition of which a part is given."""
+
+    def fill(self, template: Template, n: int, rng: np.random.Generator, options: SamplingOptions) -> list[Sample]:
+        """Exactly `n` raw sequences that keep what the template gives and fill its gaps."""

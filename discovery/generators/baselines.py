@@ -62,6 +62,11 @@ class BaselineGenerator:
         del formulas, rng, epochs, learning_rate
         return self
 
+    def on(self, device: str) -> BaselineGenerator:
+        """Itself: there is nothing to move."""
+        del device
+        return self
+
     def save(self, folder: Path) -> None:
         """Write `card.json`, from which the folder loads again; there are no weights."""
         model_files.write_json(

@@ -1,33 +1,53 @@
-"""Names of generators -> how to build, find and load them. A new family is one file and a line in each table."""
+"""Names of generators -> how to build, find and load them. A new family is one file and a line in `FAMILIES`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from transformers import GPT2LMHeadModel
-
 from discovery.errors import ConfigError, WeightsError
-from discovery.generators.base import Generator
-from discovery.generators.baselines import PSEUDO_RANDOM, RANDOM, BaselineGenerator
-from discovery.generators.causal import CausalGenerator, gpt2_config
+from discovery.generators import blanks, masked
+from discovery.generators.base import Generator, LanguageModel
+from discovery.generators.baselines import PSEUDO_RANDOM, RANDOM
+from discovery.generators.causal import BART, GPT, GPT2, GPTJ, GPTNEO
+from discovery.generators.ion_exchange import ION_EXCHANGE
 from discovery.model_files import CARD, read_json
 
-PRESETS: dict[str, dict[str, tuple[int, int, int]]] = {  # family -> preset -> (layers, width, heads)
-    "gpt2": {"small": (4, 128, 4), "paper": (8, 180, 4)},
-}
-BASELINES: dict[str, BaselineGenerator] = {RANDOM.name: RANDOM, PSEUDO_RANDOM.name: PSEUDO_RANDOM}
+PRESETS = ("small", "paper")  # about 1 M parameters; the published size
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
 
 
-def build(name: str, preset: str) -> CausalGenerator:
-    """An untrained generator; its weights follow torch's global seed."""
-    network = GPT2LMHeadModel(gpt2_config(*PRESETS[name][preset]))
-    return CausalGenerator(name, network, {"preset": preset})
+@dataclass(frozen=True)
+class Family:
+    """A family of language models."""
+
+    build: Callable[[str], LanguageModel]  # preset -> untrained model; its weights follow torch's global seed
+    load: Callable[[Path], LanguageModel]  # a folder that the model's `save` wrote
+
+
+FAMILIES: dict[str, Family] = {
+    **{family.name: Family(family.build, family.load) for family in (GPT, GPT2, GPTNEO, GPTJ, BART)},
+    "roberta": Family(masked.roberta, masked.MaskedGenerator.load),
+    "blmm": Family(blanks.blmm, blanks.BlankGenerator.load),
+}
+BASELINES: dict[str, Generator] = {baseline.name: baseline for baseline in (RANDOM, PSEUDO_RANDOM, ION_EXCHANGE)}
+
+
+def build(name: str, preset: str) -> LanguageModel:
+    """An untrained model; its weights follow torch's global seed.
+
+    Raises:
+        ConfigError: no such family or preset.
+    """
+    if name not in FAMILIES or preset not in PRESETS:
+        raise ConfigError(f"no language model {name!r} {preset!r}: {', '.join(FAMILIES)}; {' or '.join(PRESETS)}")
+    return FAMILIES[name].build(preset)
 
 
 def names() -> list[str]:
     """What `load_generator` knows by name."""
-    return sorted([*PRESETS, *BASELINES])
+    return sorted([*FAMILIES, *BASELINES])
 
 
 def load_generator(name_or_folder: str) -> Generator:
@@ -39,14 +59,24 @@ def load_generator(name_or_folder: str) -> Generator:
     """
     if name_or_folder in BASELINES:
         return BASELINES[name_or_folder]
-    if name_or_folder in PRESETS:
-        return CausalGenerator.load(PRETRAINED / f"{name_or_folder}-small")
+    if name_or_folder in FAMILIES:
+        return _load_shipped(name_or_folder)
     folder = Path(name_or_folder)
     if not folder.is_dir():
         raise ConfigError(f"no generator {name_or_folder!r}: name one of {', '.join(names())} or a model folder")
     family = read_json(folder / CARD).get("model")
     if family in BASELINES:
         return BASELINES[family]
-    if family not in PRESETS:
+    if family not in FAMILIES:
         raise WeightsError(f"{folder} holds another kind of model ({family!r}): give one of {', '.join(names())}")
-    return CausalGenerator.load(folder)
+    return FAMILIES[family].load(folder)
+
+
+def _load_shipped(name: str) -> LanguageModel:
+    folder = PRETRAINED / f"{name}-small"
+    if not folder.is_dir():
+        raise WeightsError(
+            f"no trained weights of {name} are shipped: make them with python -m discovery.train --model {name} "
+            "--data FILE --out DIR, and give DIR as the model"
+        )
+    return FAMILIES[name].load(folder)

@@ -63,5 +63,8 @@ class Surrogate(Protocol):
         Labels of a scheme that it does not know become a new scheme: an offset to the nearest known one.
         """
 
+    def on(self, device: str) -> Surrogate:
+        """The same surrogate computing on a torch device, such as ``cuda``."""
+
     def save(self, folder: Path) -> None:
         """Write `model.safetensors`, `config.json` and `card.json`."""

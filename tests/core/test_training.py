@@ -4,10 +4,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from transformers import GPT2LMHeadModel
 
 from discovery.errors import ConfigError, WeightsError
-from discovery.generators.causal import causal_loss, gpt2_config, training_sequence
+from discovery.generators.causal import GPT2, causal_loss, training_sequence
 from discovery.training import Hooks, TrainingConfig, TrainingData, batches, evaluate, learning_rate, pad, train
 from discovery.vocabulary import PAD, SIZE
 
@@ -26,7 +25,7 @@ def one_thread():
 
 def network(seed=0):
     torch.manual_seed(seed)
-    return GPT2LMHeadModel(gpt2_config(layers=2, width=32, heads=2))
+    return GPT2.of_size(layers=2, width=32, heads=2).network
 
 
 def test_the_rate_rises_linearly_and_falls_as_a_cosine_to_zero():
@@ -108,6 +107,73 @@ def test_a_killed_training_resumes_to_the_same_weights(tmp_path):
     assert same(whole, resumed)
     assert [r.valid_loss for r in again] == [r.valid_loss for r in history]
     assert list(tmp_path.iterdir()) == [checkpoint], "nothing half-written is left"
+
+
+def noisy_loss(model, tokens):
+    """Masks at random, as the losses of masked models do: a third of the targets does not count."""
+    targets = torch.where(torch.rand(tokens.shape) < 1 / 3, PAD, tokens)[:, 1:]
+    logits = model(input_ids=tokens[:, :-1], use_cache=False).logits
+    summed = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1), targets.flatten(), ignore_index=PAD, reduction="sum"
+    )
+    return summed, int((targets != PAD).sum())
+
+
+def test_random_losses_resume_to_the_same_weights_and_draw_anew_in_every_epoch(tmp_path):
+    drawn = []
+
+    def recorded(model, tokens):
+        drawn.append(float(torch.rand(())))
+        return noisy_loss(model, tokens)
+
+    def kill(report):
+        if report.epoch == 2:
+            raise KilledError
+
+    whole, broken, resumed = network(), network(), network(seed=5)
+    torch.manual_seed(11)
+    history = train(whole, DATA, recorded, QUICK)
+    steps = len(batches(DATA.train, QUICK.tokens_per_batch, np.random.default_rng(0)))
+    valid = len(batches(DATA.valid, 4 * QUICK.tokens_per_batch, np.random.default_rng(0)))
+    epochs = [drawn[i : i + steps] for i in range(0, len(drawn), steps + valid)]
+    assert len(epochs) == 3
+    assert len({value for epoch in epochs for value in epoch}) == 3 * steps, "no number is drawn twice"
+    hooks = Hooks(kill, tmp_path / "checkpoint.safetensors")
+    with pytest.raises(KilledError):
+        train(broken, DATA, noisy_with_draw, QUICK, hooks)
+    torch.manual_seed(12)
+    again = train(resumed, DATA, noisy_with_draw, QUICK, Hooks(checkpoint=hooks.checkpoint))
+    assert same(whole, resumed)
+    assert [r.valid_loss for r in again] == [r.valid_loss for r in history]
+
+
+def noisy_with_draw(model, tokens):
+    torch.rand(())
+    return noisy_loss(model, tokens)
+
+
+def test_validation_draws_the_same_numbers_whatever_was_drawn_before():
+    model = network()
+    torch.manual_seed(1)
+    first = evaluate(model, DATA.valid, noisy_loss, QUICK)
+    following = float(torch.rand(()))
+    torch.manual_seed(2)
+    assert evaluate(model, DATA.valid, noisy_loss, dataclasses.replace(QUICK, seed=7)) == first
+    torch.manual_seed(1)
+    assert float(torch.rand(())) == following, "the caller's generator goes on where it was"
+    assert first != evaluate(model, DATA.valid, causal_loss, QUICK)
+
+
+def test_other_seeds_draw_other_numbers():
+    drawn = []
+
+    def recorded(model, tokens):
+        drawn.append(float(torch.rand(())))
+        return noisy_loss(model, tokens)
+
+    for seed in (0, 1):
+        train(network(), TrainingData(DATA.train[:3], pad([])), recorded, TrainingConfig(epochs=1, seed=seed))
+    assert len(set(drawn)) == len(drawn) == 2
 
 
 def test_a_resumed_training_may_be_given_more_epochs(tmp_path):

@@ -1,0 +1,107 @@
+import json
+
+import pytest
+import torch
+
+from discovery import train as command
+from discovery.errors import ConfigError, DataError, WeightsError
+from discovery.generators.zoo import FAMILIES, load_generator
+
+ELEMENTS = ("Li", "Na", "K", "Rb", "Cs", "Mg", "Ca", "Sr", "Ba", "Zn")
+FORMULAS = [f"{a}{n}{x}" for a in ELEMENTS for n in (1, 2, 3) for x in ("F", "Cl", "Br", "I", "O2")]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def options(tmp_path):
+    data = tmp_path / "formulas.txt"
+    data.write_text("\n".join(FORMULAS))
+    return ["--data", str(data), "--out", str(tmp_path / "model"), "--threads", "1"]
+
+
+def card(tmp_path):
+    return json.loads((tmp_path / "model" / "card.json").read_text())
+
+
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+def test_every_family_trains_and_loads(name, options, tmp_path, capsys):
+    assert command.main(["--model", name, "--epochs", "1", *options]) == 0
+    trained = load_generator(str(tmp_path / "model"))
+    assert trained.name == name
+    assert trained.version == card(tmp_path)["version"]
+    assert card(tmp_path)["preset"] == "small"
+    assert "epoch 1/1" in capsys.readouterr().out
+
+
+def test_the_card_says_how_the_model_was_made(options, tmp_path):
+    command.main(["--model", "gpt2", "--epochs", "1", *options])
+    data = card(tmp_path)["data"]
+    assert data["rows"] == data["train"] + data["valid"] + data["test"] == 150
+    assert "--epochs 1" in card(tmp_path)["command"]
+    assert card(tmp_path)["training"]["best_epoch"] == 1
+
+
+def test_a_folder_of_datasets_is_taken_as_it_is(options, tmp_path):
+    made = tmp_path / "made"
+    made.mkdir()
+    for part, formulas in (("train", FORMULAS[:100]), ("valid", FORMULAS[100:120]), ("test", FORMULAS[120:])):
+        (made / f"{part}.csv").write_text("\n".join(["formula", *formulas]))
+    options[1] = str(made)
+    command.main(["--model", "gpt2", "--epochs", "1", *options])
+    data = card(tmp_path)["data"]
+    assert (data["rows"], data["train"], data["valid"]) == (120, 100, 20)
+    (made / "valid.csv").unlink()
+    options[3] = str(tmp_path / "other")
+    with pytest.raises(DataError, match=r"valid\.csv"):
+        command.main(["--model", "gpt2", "--epochs", "1", *options])
+
+
+def test_a_second_training_needs_resume_and_goes_on(options, tmp_path, capsys):
+    start = ["--model", "gpt2", "--epochs", "1", *options]
+    assert command.main([*start, "--resume"]) == 0
+    assert "training starts anew" in capsys.readouterr().out, "there was nothing to resume"
+    with pytest.raises(ConfigError, match="--resume"):
+        command.main(start)
+    assert command.main(["--model", "gpt2", "--epochs", "2", *options, "--resume"]) == 0
+    shown = capsys.readouterr().out
+    assert "epoch 2/2" in shown
+    assert "epoch 1/" not in shown
+    assert "anew" not in shown
+    assert card(tmp_path)["training"]["epochs_of_schedule"] == [1, 2]
+
+
+def test_a_checkpoint_of_another_family_is_refused(options):
+    command.main(["--model", "gpt2", "--epochs", "1", *options])
+    with pytest.raises(WeightsError, match="another model"):
+        command.main(["--model", "gpt", "--epochs", "2", *options, "--resume"])
+
+
+def test_too_few_formulas_and_a_missing_gpu_are_errors(tmp_path):
+    data = tmp_path / "few.txt"
+    data.write_text("NaCl\n")
+    out = ["--data", str(data), "--out", str(tmp_path / "model")]
+    with pytest.raises(DataError, match="too few"):
+        command.main(["--model", "gpt2", *out])
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(ConfigError, match="no GPU"):
+        command.main(["--model", "gpt2", *out, "--device", "cuda"])
+
+
+def test_equal_seeds_give_equal_models_whatever_came_before(tmp_path):
+    data, versions = tmp_path / "formulas.txt", []
+    data.write_text("\n".join(FORMULAS))
+    for run, seed in enumerate(("0", "0", "1")):
+        torch.manual_seed(run)
+        out = tmp_path / str(run)
+        options = ["--epochs", "1", "--threads", "1", "--seed", seed, "--learning-rate", "1e-5"]
+        command.main(["--model", "gpt2", "--data", str(data), "--out", str(out), *options])
+        versions.append(load_generator(str(out)).version)
+    assert versions[0] == versions[1] != versions[2]
