@@ -2,7 +2,7 @@
 
     python -m benchmarks.campaign --rounds 5 --batch-size 16 --seeds 0 --out campaign.json
 
-Arms: the loop as shipped; random compositions, pseudo-random charge-neutral ones and known compounds with ions exchanged
+Arms: the loop as shipped; random compositions, pseudo-random charge-neutral ones and known compounds with other ions
 (all picked by chance); the pseudo-random ones ranked by the shipped surrogate (what the language model adds); the
 language model's candidates picked by chance (what the ranking adds). All candidates are new to the reference and have a
 prototype.
