@@ -10,7 +10,12 @@ from discovery.errors import ConfigError, DataError
 from discovery.formulas import read_parts, read_rows, split_of
 from discovery.validity import Rules, oxidation_states, verdict
 
-SALTS = [f"{a}{b}{n}" for a in ["Li", "Na", "K", "Rb", "Cs", "Ag"] for b in ["F", "Cl", "Br", "I"] for n in ("", 3, 5)]
+SALTS = [
+    f"{cation}{anion}{n}"
+    for cation in ("Li", "Na", "K", "Rb", "Cs", "Ag")
+    for anion in ("F", "Cl", "Br", "I")
+    for n in ("", 3, 5)
+]
 
 
 def make(tmp_path, formulas, *options, variant="mix"):
