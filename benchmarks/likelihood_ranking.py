@@ -84,7 +84,8 @@ def measure(generator: Generator, family: frozenset[str], pool: Pool, seed: int)
         "version": generator.version,
         "trained_without_family": trained_without(generator, family),
         **ranking(scores, pool, seed),
-        "perplexity_per_token": math.exp(-scores[pool.withheld].sum() / tokens.sum()),
+        # baselines give zeros, which is no likelihood
+        "perplexity_per_token": math.exp(-scores[pool.withheld].sum() / tokens.sum()) if scores.any() else None,
         "formulas_per_second": round(len(pool.formulas) / seconds, 1),
     }
 

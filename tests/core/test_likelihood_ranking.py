@@ -21,14 +21,14 @@ def small_pool(known=("KZnF3", "K2ZnF4", "K2ZnO2", "KZn4F99")):
 
 
 @pytest.mark.parametrize("states", ["icsd24", "icsd24-medium", "smact14"])
-@pytest.mark.parametrize("system", [("K", "Zn", "O"), ("Fe", "S"), ("Cu", "N", "H")])
+@pytest.mark.parametrize("system", [("K", "Zn", "O"), ("Fe", "S"), ("Na", "C", "Se")])
 def test_the_enumeration_is_exactly_the_balanced_compositions(system, states):
     found = {canonical_key(counts) for counts in bench.balanced_compositions(system, 8, states)}
     every = (dict(zip(system, row, strict=True)) for row in product(range(1, 9), repeat=len(system)))
     reduced = [counts for counts in every if sum(counts.values()) <= 8 and gcd(*counts.values()) == 1]
     rules = Rules(states=states)
     assert found == {canonical_key(c) for c in reduced if verdict(c, rules).electronegativity_balanced}
-    assert found
+    assert found or "Se" in system  # carbon and selenium are equally electronegative: nothing under the strict states
 
 
 def test_the_pool_marks_the_known_ones_and_counts_those_out_of_reach():
@@ -92,5 +92,6 @@ def test_the_command(tmp_path, capsys):
     assert (found["family"], found["systems"], found["withheld"]) == ("K-Zn", 2, 3)
     assert found["models"]["random"]["auc"] == 0.5
     assert found["models"]["random"]["trained_without_family"] is None
+    assert found["models"]["random"]["perplexity_per_token"] is None
     with pytest.raises(DataError, match="no compound with"):
         bench.main(["--models", "random", *options, "--family", "Cs-Zn"])
