@@ -22,15 +22,13 @@ from pathlib import Path
 
 import numpy as np
 
-from discovery.composition import reduced_formula
 from discovery.config import CampaignConfig
-from discovery.errors import CompositionError
 from discovery.generators.base import SamplingOptions
 from discovery.generators.zoo import load_generator
+from discovery.metrics import reduced, wilson
 from discovery.reference.loading import load_reference
 
 LIST_SIZE = 2000  # distinct new compositions in a baseline's list
-CONFIDENCE_Z = 1.96  # of the Wilson interval
 
 # arm -> (generator of a fixed list or None for the loop's own, acquisition, learn)
 ARMS: dict[str, tuple[str | None, str, bool]] = {
@@ -50,7 +48,7 @@ def baseline_list(name: str, seed: int, path: Path) -> None:
     found: dict[str, None] = {}
     while len(found) < LIST_SIZE:
         for sample in generator.sample(LIST_SIZE, rng, SamplingOptions()):
-            formula = _reduced(sample.formula)
+            formula = reduced(sample)
             if formula is not None and formula not in known:
                 found.setdefault(formula)
     path.write_text("formula\n" + "\n".join(list(found)[:LIST_SIZE]) + "\n", encoding="utf-8")
@@ -84,16 +82,6 @@ def run_arm(arm: str, seed: int, options: argparse.Namespace) -> dict[str, objec
     return result
 
 
-def wilson(successes: int, trials: int) -> tuple[float, float]:
-    """95 % interval of a share (Wilson, J. Am. Stat. Assoc. 22, 209 (1927))."""
-    if trials == 0:
-        return 0.0, 1.0
-    z2 = CONFIDENCE_Z**2
-    centre = (successes + z2 / 2) / (trials + z2)
-    half = CONFIDENCE_Z / (trials + z2) * (successes * (trials - successes) / trials + z2 / 4) ** 0.5
-    return max(0.0, centre - half), min(1.0, centre + half)
-
-
 def table(results: Sequence[dict[str, object]]) -> list[dict[str, object]]:
     """Counts, share of oracle calls and interval for each arm, all seeds together; failures count as calls."""
     rows = []
@@ -115,13 +103,6 @@ def table(results: Sequence[dict[str, object]]) -> list[dict[str, object]]:
             }
         )
     return rows
-
-
-def _reduced(formula: str | None) -> str | None:
-    try:
-        return None if formula is None else reduced_formula(formula)
-    except CompositionError:
-        return None
 
 
 def main(argv: Sequence[str] | None = None) -> None:

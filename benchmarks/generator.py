@@ -22,8 +22,7 @@ import numpy as np
 import torch
 
 from discovery import model_files
-from discovery.composition import reduced_formula
-from discovery.formulas import fits, read_rows, split_of
+from discovery.formulas import read_distinct, split_of
 from discovery.generators.base import Generator, SamplingOptions
 from discovery.generators.zoo import load_generator
 from discovery.metrics import generative_metrics
@@ -72,9 +71,8 @@ def measure(
 
 def _parts(args: argparse.Namespace) -> dict[str, set[str]]:
     parts: dict[str, set[str]] = {"train": set(), "valid": set(), "test": set()}
-    for row in read_rows(args.data, args.where):
-        if fits(row.formula):
-            parts[split_of(row.formula, args.split_seed)].add(reduced_formula(row.formula))
+    for formula in read_distinct(args.data, args.where)[0]:
+        parts[split_of(formula, args.split_seed)].add(formula)
     return parts
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -95,7 +96,7 @@ def _sample_batch(
         if origins is not None:
             rows = [replace(rows[origin], log_weight=0.0) for origin in origins]
         reading = _follow(decoder, rows, reading, origins)
-    return [_sample_of(row) for row in rows]
+    return [sample_of(row.tokens, row.log_probability) for row in rows]
 
 
 def _extended(
@@ -168,7 +169,8 @@ def _log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
 
 
-def _sample_of(row: _Row) -> Sample:
-    amounts = vocabulary.amounts_of(row.tokens)
+def sample_of(tokens: Sequence[int], log_probability: float) -> Sample:
+    """The sample of a finished sequence of token ids, ``<end>`` included where it was drawn."""
+    amounts = vocabulary.amounts_of(tokens)
     formula = None if amounts is None else vocabulary.formula_text(amounts)
-    return Sample(vocabulary.sequence_text(row.tokens), formula, row.log_probability)
+    return Sample(vocabulary.sequence_text(tokens), formula, log_probability)

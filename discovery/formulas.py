@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from discovery.composition import amounts, canonical_key, parse
+from discovery.composition import amounts, canonical_key, parse, reduced_formula
 from discovery.errors import CompositionError, DataError
 
 COLUMNS: tuple[str, ...] = ("formula", "reduced_formula")  # looked for in this order
@@ -59,6 +59,25 @@ def read_rows(path: Path, where: str | None = None, value: str | None = None) ->
     if value is not None:
         raise DataError(f"{path} has no columns, so it has no {value!r}: give a csv or parquet file")
     return _read_text(path)
+
+
+def read_distinct(
+    path: Path, where: str | None = None, max_atoms: int = 30, max_elements: int = 8
+) -> tuple[list[str], int]:
+    """Distinct reduced formulas of a file that `fits` admits, in their first order, and the number of its rows.
+
+    Raises:
+        DataError: the file cannot be read, or a row is no composition (its line is named).
+    """
+    rows = read_rows(path, where)
+    formulas: dict[str, None] = {}
+    for row in rows:
+        try:
+            if fits(row.formula, max_atoms, max_elements):
+                formulas.setdefault(reduced_formula(row.formula))
+        except CompositionError as error:
+            raise DataError(f"{path}, line {row.line}: {error}") from error
+    return list(formulas), len(rows)
 
 
 def read_parts(folder: Path) -> dict[Split, list[str]]:

@@ -184,13 +184,6 @@ class Ledger:
         """All candidate rows, sorted by formula."""
         return self._rows(CANDIDATES, CANDIDATES.c.formula)
 
-    def formulas_with_status(self, *statuses: str) -> list[str]:
-        """Reduced formulas of candidates in one of these states, sorted."""
-        where = (CANDIDATES.c.campaign == self._campaign, CANDIDATES.c.status.in_(statuses))
-        query = sa.select(CANDIDATES.c.formula).where(*where).order_by(CANDIDATES.c.formula)
-        with self._transaction() as connection:
-            return list(connection.execute(query).scalars())
-
     def calls(self) -> list[str]:
         """Reduced formulas in the order in which the oracle was asked."""
         where = (CANDIDATES.c.campaign == self._campaign, CANDIDATES.c.call.is_not(None))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtri
 
 from discovery.composition import amounts, reduced_formula
 from discovery.errors import CompositionError
@@ -49,22 +51,11 @@ def generative_metrics(
     """
     if not samples:
         raise ValueError("rates of no samples are undefined: draw some")
-    formulas = [formula for sample in samples if (formula := reduced(sample)) is not None]
-    verdicts = [verdict(amounts(formula), Rules(states=states)) for formula in formulas]
-    distinct = set(formulas)
-    known = set(held_out)
-    recovered = len(distinct & known)
-    n = len(samples)
-    return GenerativeMetrics(
-        n=n,
-        states=states,
-        charge_neutral=sum(v.charge_neutral for v in verdicts) / n,
-        electronegativity_balanced=sum(v.electronegativity_balanced for v in verdicts) / n,
-        uniqueness=len(distinct) / n,
-        novelty=sum(formula not in training for formula in distinct) / len(distinct) if distinct else 0.0,
-        recovery=recovered / len(known) if known else None,
-        recovered=recovered,
-    )
+    counts = _counts([reduced(sample) for sample in samples], training, held_out, states)
+    recovered, known = counts.pop("recovery")
+    rates = {metric: count / of if of else 0.0 for metric, (count, of) in counts.items()}
+    recovery = recovered / known if known else None
+    return GenerativeMetrics(len(samples), states, **rates, recovery=recovery, recovered=recovered)
 
 
 def reduced(sample: Sample) -> str | None:
@@ -120,16 +111,24 @@ def evaluation(
         rng: of the bootstrap.
         states: table of oxidation states by which CN and EB are judged.
     """
-    verdicts = [verdict(amounts(formula), Rules(states=states)) for formula in formulas if formula is not None]
-    distinct = {formula for formula in formulas if formula is not None}
-    n = len(formulas)
-    return Evaluation(
-        charge_neutral=share(sum(v.charge_neutral for v in verdicts), n, rng),
-        electronegativity_balanced=share(sum(v.electronegativity_balanced for v in verdicts), n, rng),
-        uniqueness=share(len(distinct), n, rng),
-        novelty=share(sum(formula not in training for formula in distinct), len(distinct), rng),
-        recovery=share(len(distinct & set(held_out)), len(held_out), rng),
-    )
+    counts = _counts(formulas, training, held_out, states)
+    return Evaluation(**{metric: share(count, of, rng) for metric, (count, of) in counts.items()})
+
+
+def _counts(
+    formulas: Sequence[str | None], training: Collection[str], held_out: Collection[str], states: StateSet
+) -> dict[str, tuple[int, int]]:
+    """How many out of how many, by metric: the definitions that rates and intervals share."""
+    written = [formula for formula in formulas if formula is not None]
+    verdicts = [verdict(amounts(formula), Rules(states=states)) for formula in written]
+    distinct, known, n = set(written), set(held_out), len(formulas)
+    return {
+        "charge_neutral": (sum(v.charge_neutral for v in verdicts), n),
+        "electronegativity_balanced": (sum(v.electronegativity_balanced for v in verdicts), n),
+        "uniqueness": (len(distinct), n),
+        "novelty": (sum(formula not in training for formula in distinct), len(distinct)),
+        "recovery": (len(distinct & known), len(known)),
+    }
 
 
 def share(count: int, of: int, rng: np.random.Generator) -> Share:
@@ -147,5 +146,14 @@ def share(count: int, of: int, rng: np.random.Generator) -> Share:
         drawn = rng.binomial(of, count / of, size=RESAMPLES) / of
         low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         return Share(count, of, float(low), float(high))
-    edge = 1.959964**2 / (of + 1.959964**2)  # Wilson's interval of 0 out of `of` ends here
-    return Share(count, of, 0.0 if count == 0 else 1 - edge, edge if count == 0 else 1.0)
+    return Share(count, of, *wilson(count, of))
+
+
+def wilson(count: int, of: int) -> tuple[float, float]:
+    """95 % score interval of a share (Wilson, J. Am. Stat. Assoc. 22, 209 (1927)); 0 to 1 for none out of none."""
+    if of < 1:
+        return 0.0, 1.0
+    p, z = count / of, float(ndtri((1 + LEVEL) / 2))
+    center = (p + z**2 / (2 * of)) / (1 + z**2 / of)
+    half = z / (1 + z**2 / of) * math.sqrt(p * (1 - p) / of + z**2 / (4 * of**2))
+    return (center - half if count else 0.0), (center + half if count < of else 1.0)  # rounding misses the ends

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from discovery.composition import reduced_formula
-from discovery.errors import CompositionError, ConfigError, DataError
-from discovery.formulas import fits, read_rows, split_of
+from discovery.errors import ConfigError, DataError
+from discovery.formulas import read_distinct, split_of
 from discovery.generators.zoo import FAMILIES, PRESETS, build
 from discovery.options import exit_with, torch_device
 from discovery.training import EpochReport, Hooks, TrainingConfig
@@ -73,12 +73,13 @@ def main(argv: list[str] | None = None) -> int:
 
 def split_file(args: argparse.Namespace) -> tuple[dict[str, list[str]], dict[str, object]]:
     """Parts of ``--data`` (those of a folder as they are, a file is split), and notes on how they were made."""
+    read = partial(read_distinct, where=args.where, max_atoms=args.max_atoms, max_elements=args.max_elements)
     if args.data.is_dir():
-        found = {part: _usable(args.data / f"{part}.csv", args) for part in ("train", "valid")}
+        found = {part: read(args.data / f"{part}.csv") for part in ("train", "valid")}
         parts, rows = {part: formulas for part, (formulas, _) in found.items()}, sum(n for _, n in found.values())
         split = "as the folder has it"
     else:
-        formulas, rows = _usable(args.data, args)
+        formulas, rows = read(args.data)
         parts = {"train": [], "valid": [], "test": []}
         for formula in formulas:
             parts[split_of(formula, args.seed)].append(formula)
@@ -97,19 +98,6 @@ def split_file(args: argparse.Namespace) -> tuple[dict[str, list[str]], dict[str
         **{part: len(members) for part, members in parts.items()},
     }
     return parts, notes
-
-
-def _usable(path: Path, args: argparse.Namespace) -> tuple[list[str], int]:
-    """Distinct reduced formulas of a file within the limits of size, and the number of its rows."""
-    rows = read_rows(path, args.where)
-    formulas: dict[str, None] = {}
-    for row in rows:
-        try:
-            if fits(row.formula, args.max_atoms, args.max_elements):
-                formulas.setdefault(reduced_formula(row.formula))
-        except CompositionError as error:
-            raise DataError(f"{path}, line {row.line}: {error}") from error
-    return list(formulas), len(rows)
 
 
 def _show(report: EpochReport) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from discovery import model_files, vocabulary
 from discovery.charge_grammar import charge_grammar, never_balanced
 from discovery.composition import pauling_electronegativity
 from discovery.constraints import Constraints
+from discovery.decoding import sample_of
 from discovery.errors import ConstraintError
 from discovery.generators.base import SamplingOptions
 from discovery.grammar import check_pool
@@ -33,45 +35,48 @@ TRIES = 20_000  # draws of elements and oxidation states for one pseudo-random c
 Amounts = dict[str, int]
 
 
-@dataclass(frozen=True)
-class BaselineGenerator:
-    """A rule that draws compositions, as a `Generator`."""
+class Rule:
+    """What generators without weights share: nothing is known of likelihood, nothing learned, nothing to move."""
 
-    name: str
-    draw: Callable[[Constraints, np.random.Generator], Amounts]
-    check: Callable[[Constraints], None]  # raises ConstraintError where nothing can be drawn
+    name: str  # as in the zoo of names
 
     @property
     def version(self) -> str:
         """The name: there are no weights."""
         return self.name
 
-    def sample(self, n: int, rng: np.random.Generator, options: SamplingOptions) -> list[Sample]:
-        """Exactly `n` compositions in canonical order; `options.constrained` changes nothing."""
-        self.check(options.constraints)
-        return [_sample_of(self.draw(options.constraints, rng)) for _ in range(n)]
-
     def log_probability(self, formulas: Sequence[str]) -> NDArray[np.float64]:
         """Zeros: nothing is known of likelihood."""
         return np.zeros(len(formulas))
 
-    def fine_tune(
-        self, formulas: Sequence[str], rng: np.random.Generator, epochs: int, learning_rate: float
-    ) -> BaselineGenerator:
+    def fine_tune(self, formulas: Sequence[str], rng: np.random.Generator, epochs: int, learning_rate: float) -> Self:
         """Itself: there is nothing to train."""
         del formulas, rng, epochs, learning_rate
         return self
 
-    def on(self, device: str) -> BaselineGenerator:
+    def on(self, device: str) -> Self:
         """Itself: there is nothing to move."""
         del device
         return self
 
     def save(self, folder: Path) -> None:
         """Write `card.json`, from which the folder loads again; there are no weights."""
-        model_files.write_json(
-            folder / model_files.CARD, {"model": self.name, "version": self.version, "weights": None}
-        )
+        card = {"model": self.name, "version": self.version, "weights": None}
+        model_files.write_json(folder / model_files.CARD, card)
+
+
+@dataclass(frozen=True)
+class BaselineGenerator(Rule):
+    """A rule that draws compositions, as a `Generator`."""
+
+    name: str
+    draw: Callable[[Constraints, np.random.Generator], Amounts]
+    check: Callable[[Constraints], None]  # raises ConstraintError where nothing can be drawn
+
+    def sample(self, n: int, rng: np.random.Generator, options: SamplingOptions) -> list[Sample]:
+        """Exactly `n` compositions in canonical order; `options.constrained` changes nothing."""
+        self.check(options.constraints)
+        return [written(self.draw(options.constraints, rng)) for _ in range(n)]
 
 
 def random_amounts(constraints: Constraints, rng: np.random.Generator) -> Amounts:
@@ -153,7 +158,6 @@ def _count_grid(elements: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return grid, grid.sum(axis=1)
 
 
-def _sample_of(amounts: Amounts) -> Sample:
-    tokens = [*vocabulary.encode(amounts), END]
-    written = vocabulary.amounts_of(tokens) or {}
-    return Sample(vocabulary.sequence_text(tokens), vocabulary.formula_text(written), 0.0)
+def written(amounts: Amounts) -> Sample:
+    """The sample of a composition that a rule drew, in canonical order; its log-probability is a constant."""
+    return sample_of([*vocabulary.encode(amounts), END], 0.0)

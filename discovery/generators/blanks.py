@@ -22,11 +22,11 @@ from discovery.composition import amounts
 from discovery.generators.base import SamplingOptions
 from discovery.generators.blank_likelihood import LeftToRightDecoder, left_to_right_scores, to_numpy, to_tensor
 from discovery.generators.blank_network import BlankConfig, BlankNetwork, blank_loss
-from discovery.generators.gaps import DEAD, Limits, allowed, draw_elements, sample_of
+from discovery.generators.gaps import DEAD, Limits, allowed, draw_elements
 from discovery.generators.network import NetworkGenerator, load_parts
 from discovery.records import Sample
 from discovery.templates import Template, accepts, check_fits, keep_accepted
-from discovery.vocabulary import BLANK, FIRST_ELEMENT, MASK, PAD
+from discovery.vocabulary import BLANK, END, FIRST_ELEMENT, MASK, PAD
 
 ARCHITECTURE = "BlankNetwork"
 SIZES: Mapping[str, BlankConfig] = {
@@ -126,7 +126,8 @@ class BlankGenerator(NetworkGenerator):
     def _scored(self, sequences: Sequence[list[int]]) -> list[Sample]:
         living = [atoms for atoms in sequences if DEAD not in atoms]
         scores = iter(left_to_right_scores(self.network, living))
-        return [sample_of(atoms, -np.inf if DEAD in atoms else float(next(scores))) for atoms in sequences]
+        values = [-np.inf if DEAD in atoms else float(next(scores)) for atoms in sequences]
+        return [decoding.sample_of([*atoms, END], value) for atoms, value in zip(sequences, values, strict=True)]
 
 
 @torch.inference_mode()

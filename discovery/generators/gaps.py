@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from discovery import vocabulary
 from discovery.constraints import Constraints
 from discovery.decoding import draw
-from discovery.records import Sample
-from discovery.vocabulary import ELEMENTS, END, FIRST_ELEMENT, SIZE, START, element_id
+from discovery.vocabulary import ELEMENTS, FIRST_ELEMENT, SIZE, START, element_id
 
 WORDS = len(ELEMENTS)
 DEAD = START  # written where no element may stand: a sequence with it is no composition, and is turned down
@@ -68,11 +65,3 @@ def draw_elements(
     dead = ~free.any(axis=1)
     scores[dead] = 0.0
     return np.where(dead, DEAD, FIRST_ELEMENT + draw(scores, rng))
-
-
-def sample_of(atoms: Sequence[int], log_probability: float) -> Sample:
-    """The sample of a finished sequence of atoms."""
-    tokens = [*atoms, END]
-    amounts = vocabulary.amounts_of(tokens)
-    formula = None if amounts is None else vocabulary.formula_text(amounts)
-    return Sample(vocabulary.sequence_text(tokens), formula, log_probability)

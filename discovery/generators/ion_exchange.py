@@ -21,27 +21,26 @@ from numpy.typing import NDArray
 from pymatgen.analysis.structure_prediction.substitution_probability import SubstitutionProbability
 from smact.utils.oxidation import ICSD24OxStatesFilter
 
-from discovery import model_files, vocabulary
 from discovery.composition import amounts, electronegativity_order, pauling_electronegativity
 from discovery.constraints import Constraints
 from discovery.errors import ConfigError, ConstraintError
 from discovery.generators.base import SamplingOptions
+from discovery.generators.baselines import Amounts, Rule, written
 from discovery.grammar import check_pool
 from discovery.records import Sample
 from discovery.reference.builtin import load_builtin
 from discovery.validity import Rules, is_balanced, oxidation_states
-from discovery.vocabulary import ELEMENTS, END
+from discovery.vocabulary import ELEMENTS
 
 TRIES = 2_000  # exchanges in a row that may fail the Pauling test, before constrained sampling gives up
 
-Amounts = dict[str, int]
 Ion = tuple[str, int]  # symbol, charge
 Weights = NDArray[np.float64]
 INDEX = {symbol: position for position, symbol in enumerate(ELEMENTS)}
 
 
 @dataclass(frozen=True)
-class IonExchange:
+class IonExchange(Rule):
     """Exchange of one or two ions in known compounds, as a `Generator`. It learns nothing."""
 
     parents: tuple[str, ...] | None = None  # reduced formulas; None: the phases of the shipped reference
@@ -61,23 +60,7 @@ class IonExchange:
         check_pool(options.constraints)
         admits = _is_balanced if options.constrained else _anything
         parents = self._pool.near(options.constraints)
-        return [_sample_of(_draw(parents, options.constraints, rng, admits)) for _ in range(n)]
-
-    def log_probability(self, formulas: Sequence[str]) -> NDArray[np.float64]:
-        """Zeros: nothing is known of likelihood."""
-        return np.zeros(len(formulas))
-
-    def fine_tune(
-        self, formulas: Sequence[str], rng: np.random.Generator, epochs: int, learning_rate: float
-    ) -> IonExchange:
-        """Itself: there is nothing to train."""
-        del formulas, rng, epochs, learning_rate
-        return self
-
-    def on(self, device: str) -> IonExchange:
-        """Itself: there is nothing to move."""
-        del device
-        return self
+        return [written(_draw(parents, options.constraints, rng, admits)) for _ in range(n)]
 
     def save(self, folder: Path) -> None:
         """Write `card.json`, from which the folder loads again.
@@ -87,9 +70,7 @@ class IonExchange:
         """
         if self.parents is not None:
             raise ConfigError("an ion exchange over own parents has no file: make it again from its list of formulas")
-        model_files.write_json(
-            folder / model_files.CARD, {"model": self.name, "version": self.version, "weights": None}
-        )
+        super().save(folder)
 
     @property
     def _pool(self) -> _Parents:
@@ -284,12 +265,6 @@ def _is_balanced(counts: Amounts) -> bool:
 def _anything(counts: Amounts) -> bool:
     del counts
     return True
-
-
-def _sample_of(counts: Amounts) -> Sample:
-    tokens = [*vocabulary.encode(counts), END]
-    written = vocabulary.amounts_of(tokens) or {}
-    return Sample(vocabulary.sequence_text(tokens), vocabulary.formula_text(written), 0.0)
 
 
 ION_EXCHANGE = IonExchange()

@@ -22,7 +22,7 @@ from discovery import decoding, model_files, vocabulary
 from discovery.composition import amounts
 from discovery.errors import ConstraintError
 from discovery.generators.base import SamplingOptions
-from discovery.generators.gaps import DEAD, Limits, allowed, draw_elements, sample_of
+from discovery.generators.gaps import DEAD, Limits, allowed, draw_elements
 from discovery.generators.masked_network import (
     ARCHITECTURE,
     MAX_ATOMS,
@@ -109,7 +109,10 @@ class MaskedGenerator(NetworkGenerator):
         limits = Limits.of(options.constraints, MAX_ATOMS, ordered=False)
         lengths = self._draw_lengths(n, rng, (1, limits.atoms))
         canvases = [np.full(length, MASK) for length in lengths]
-        return [sample_of(atoms, value) for atoms, value in self._unmasked(canvases, (rng, options), limits)]
+        return [
+            decoding.sample_of([*atoms, END], value)
+            for atoms, value in self._unmasked(canvases, (rng, options), limits)
+        ]
 
     def fill(self, template: Template, n: int, rng: np.random.Generator, options: SamplingOptions) -> list[Sample]:
         """Exactly `n` completions, each in canonical order and within the constraints.
@@ -130,7 +133,7 @@ class MaskedGenerator(NetworkGenerator):
 
         kept = keep_accepted(fill, n, accepted, template)
         scores = left_to_right_scores(self.network, kept)
-        return [sample_of(atoms, float(value)) for atoms, value in zip(kept, scores, strict=True)]
+        return [decoding.sample_of([*atoms, END], float(value)) for atoms, value in zip(kept, scores, strict=True)]
 
     def log_probability(self, formulas: Sequence[str]) -> NDArray[np.float64]:
         """Natural log-probability of each formula, shape (n,): its length, and its atoms unmasked from left to right.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from scipy.special import ndtri
 
 from discovery.acquisition import Beliefs, probability_of_stability
+from discovery.metrics import wilson
 from discovery.outcomes import Outcome
 from discovery.report.svg import Frame, dot, figure, line, padded, path, text
 
@@ -94,18 +93,12 @@ def parity_chart(found: Sequence[Outcome], tolerance: float) -> str:
 def coverage(pairs: Sequence[tuple[float, float]], width: float) -> tuple[float, float, float]:
     """Share of errors within `width` standard deviations, with the bounds of its 95 % Wilson interval.
 
-    Source of the interval: Wilson, J. Am. Stat. Assoc. 22, 209 (1927).
-
     Args:
         pairs: (error, predicted standard deviation), at least one.
         width: half-width of a central interval, in predicted standard deviations.
     """
-    n = len(pairs)
-    share = sum(abs(error) <= width * std for error, std in pairs) / n
-    z = float(ndtri(0.975))
-    center = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return share, max(center - half, 0.0), min(center + half, 1.0)
+    inside = sum(abs(error) <= width * std for error, std in pairs)
+    return inside / len(pairs), *wilson(inside, len(pairs))
 
 
 def calibration_chart(pairs: Sequence[tuple[float, float]], interval: Callable[[float], float]) -> str:

@@ -36,11 +36,6 @@ def path(points: Sequence[Point], css: str) -> str:
     return f'<polyline points="{_joined(points)}" class="{css}"/>' if points else ""
 
 
-def area(points: Sequence[Point], css: str) -> str:
-    """A filled polygon."""
-    return f'<polygon points="{_joined(points)}" class="{css}"/>'
-
-
 def dot(center: Point, radius: float, css: str, tip: str = "") -> str:
     """A disc; `tip` is shown under the mouse."""
     return f'<circle cx="{center[0]:.1f}" cy="{center[1]:.1f}" r="{radius}" class="{css}">{_tip(tip)}</circle>'

@@ -25,7 +25,8 @@ from discovery.generators.blanks import BlankGenerator, blmm, insert
 from discovery.templates import Template
 from discovery.training import TrainingConfig
 from discovery.validity import judge
-from discovery.vocabulary import BLANK, ELEMENTS, FIRST_ELEMENT, MASK, PAD, SIZE, encode
+from discovery.vocabulary import BLANK, FIRST_ELEMENT, MASK, PAD, SIZE, encode
+from tests.core.completions import EACH_TEMPLATE, check_completions, written
 
 FORMULAS = ["NaCl", "SrTiO3", "LiFePO4", "Fe2O3", "YBa2Cu3O7"]
 LESSONS = FORMULAS[:4]
@@ -56,10 +57,6 @@ def trained():
     start = BlankGenerator("blmm", BlankNetwork(TINY).eval())
     config = TrainingConfig(epochs=150, peak_learning_rate=5e-3, tokens_per_batch=350)
     return start.fit(LESSONS * 32, (), config)[0]
-
-
-def written(drawn):
-    return [FIRST_ELEMENT + ELEMENTS.index(symbol) for symbol in drawn.sequence.split()[:-1]]
 
 
 def test_presets_have_their_sizes():
@@ -259,34 +256,9 @@ def test_constraints_are_honoured_in_either_mode(generator):
         assert len(set(written(drawn))) <= 2
 
 
-@pytest.mark.parametrize(
-    ("text", "options"),
-    [
-        ("Li ? O", FREE),
-        ("Li ? O", CONSTRAINED),
-        ("Sr Ti O ? ?", CONSTRAINED),
-        ("* O2", FREE),
-        ("Na2 * ?", FREE),
-        ("? * ?", FREE),
-        ("* ? O2", CONSTRAINED),
-    ],
-)
-def test_completions_keep_what_is_given(generator, text, options):
-    template = Template.parse(text)
-    samples = generator.fill(template, 25, np.random.default_rng(0), options)
-    assert len(samples) == 25
-    for drawn in samples:
-        assert written(drawn) == sorted(written(drawn))
-        left = list(drawn.sequence.split()[:-1])
-        for symbol in template.given:
-            left.remove(symbol)
-        gaps = len(template.canvas) - len(template.given)
-        assert len(left) >= gaps if template.open_ended else len(left) == gaps
-        assert judge(drawn.formula).accepted or not options.constrained
-        assert drawn.log_probability == pytest.approx(
-            left_to_right_scores(generator.network, [written(drawn)])[0], abs=1e-4
-        )
-    assert samples == generator.fill(template, 25, np.random.default_rng(0), options)
+@EACH_TEMPLATE
+def test_completions_keep_what_is_given(generator, text, constrained):
+    check_completions(generator, text, CONSTRAINED if constrained else FREE, left_to_right_scores)
 
 
 def test_templates_that_cannot_be_completed_are_errors(generator):

@@ -25,7 +25,8 @@ from discovery.generators.masked_network import (
 from discovery.templates import Template
 from discovery.training import TrainingConfig, pad
 from discovery.validity import judge
-from discovery.vocabulary import BLANK, ELEMENTS, END, FIRST_ELEMENT, MASK, SIZE, encode
+from discovery.vocabulary import BLANK, END, FIRST_ELEMENT, MASK, SIZE, encode
+from tests.core.completions import EACH_TEMPLATE, check_completions, written
 
 FORMULAS = ["NaCl", "SrTiO3", "LiFePO4", "Fe2O3", "YBa2Cu3O7"]
 FREE, CONSTRAINED = SamplingOptions(batch_size=16), SamplingOptions(constrained=True, batch_size=16)
@@ -164,9 +165,9 @@ def test_constrained_samples_are_valid_and_carry_their_likelihood(generator):
     assert all(judge(s.formula).accepted for s in samples)
     assert len({s.formula for s in samples}) > 30
     for drawn in samples:
-        written = [FIRST_ELEMENT + ELEMENTS.index(symbol) for symbol in drawn.sequence.split()[:-1]]
-        assert written == sorted(written)
-        assert drawn.log_probability == pytest.approx(left_to_right_scores(generator.network, [written])[0], abs=1e-4)
+        assert written(drawn) == sorted(written(drawn))
+        scores = left_to_right_scores(generator.network, [written(drawn)])
+        assert drawn.log_probability == pytest.approx(scores[0], abs=1e-4)
 
 
 def test_constraints_are_honoured_in_either_mode(generator):
@@ -194,33 +195,9 @@ def test_a_chemical_system_that_needs_many_atoms(generator):
     assert all(judge(s.formula).accepted for s in samples)
 
 
-@pytest.mark.parametrize(
-    ("text", "options"),
-    [
-        ("Li ? O", FREE),
-        ("Li ? O", CONSTRAINED),
-        ("Sr Ti O ? ?", CONSTRAINED),
-        ("* O2", FREE),
-        ("Na2 * ?", FREE),
-        ("? * ?", FREE),
-        ("* ? O2", CONSTRAINED),
-    ],
-)
-def test_completions_keep_what_is_given(generator, text, options):
-    template = Template.parse(text)
-    samples = generator.fill(template, 25, np.random.default_rng(0), options)
-    assert len(samples) == 25
-    for drawn in samples:
-        written = [FIRST_ELEMENT + ELEMENTS.index(symbol) for symbol in drawn.sequence.split()[:-1]]
-        assert written == sorted(written)
-        left = list(drawn.sequence.split()[:-1])
-        for symbol in template.given:
-            left.remove(symbol)
-        gaps = len(template.canvas) - len(template.given)
-        assert len(left) >= gaps if template.open_ended else len(left) == gaps
-        assert judge(drawn.formula).accepted or not options.constrained
-        assert drawn.log_probability == pytest.approx(left_to_right_scores(generator.network, [written])[0], abs=1e-4)
-    assert samples == generator.fill(template, 25, np.random.default_rng(0), options)
+@EACH_TEMPLATE
+def test_completions_keep_what_is_given(generator, text, constrained):
+    check_completions(generator, text, CONSTRAINED if constrained else FREE, left_to_right_scores)
 
 
 def test_templates_that_cannot_be_completed_are_errors(generator):

@@ -11,12 +11,7 @@ ELEMENTS = ("Li", "Na", "K", "Rb", "Cs", "Mg", "Ca", "Sr", "Ba", "Zn")
 FORMULAS = [f"{a}{n}{x}" for a in ELEMENTS for n in (1, 2, 3) for x in ("F", "Cl", "Br", "I", "O2")]
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

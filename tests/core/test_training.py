@@ -15,12 +15,7 @@ DATA = TrainingData(pad([training_sequence(f) for f in FORMULAS]), pad([training
 QUICK = TrainingConfig(epochs=3, tokens_per_batch=64, peak_learning_rate=3e-3)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def network(seed=0):

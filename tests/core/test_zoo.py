@@ -24,12 +24,7 @@ METALS = ("Li", "Na", "K", "Rb", "Cs", "Mg")
 FORMULAS = [f"{metal}{n}{anion}" for metal in METALS for n in (1, 2, 3) for anion in ("F", "Cl", "Br", "O2")]
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(params=[("llama", LLAMA, LLAMA_LINE), ("bigram", BIGRAM, BIGRAM_LINE)], ids=["llama", "bigram"])
