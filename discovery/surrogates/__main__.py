@@ -1,9 +1,11 @@
 """Train the ensemble: ``python -m discovery.surrogates train --data DIR --out DIR``.
 
 Members are trained one after the other, or each in a process of its own with ``--member K``; a member that is finished
-is not trained again, an interrupted one goes on from its last epoch. The call without ``--member`` ends by calibrating,
-measuring and writing the ensemble. With glibc, ``MALLOC_MMAP_THRESHOLD_=4294967295 MALLOC_TRIM_THRESHOLD_=4294967295``
-makes a step a sixth quicker (no page faults for large temporaries).
+is not trained again, an interrupted one goes on from its last epoch. ``--keep`` adds members to an ensemble that was
+trained before: the result is that of training all of them, for a member depends on its seed alone. The call without
+``--member`` ends by calibrating, measuring and writing the ensemble. With glibc,
+``MALLOC_MMAP_THRESHOLD_=4294967295 MALLOC_TRIM_THRESHOLD_=4294967295`` makes a step a sixth quicker (no page faults for
+large temporaries).
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--checkpoints", type=Path, default=Path("runs/surrogate"), metavar="DIR")
     options.add_argument("--members", type=int, default=4, metavar="N", help="networks in the ensemble")
     options.add_argument("--member", type=int, metavar="K", help="train only this one (from 0) and write no ensemble")
+    options.add_argument("--keep", type=Path, metavar="DIR", help="ensemble whose members count as the first ones")
     options.add_argument("--epochs", type=int, default=TrainingConfig.epochs, metavar="N", help="of the first cycle")
     options.add_argument("--restart-epochs", type=int, default=TrainingConfig.restart_epochs, metavar="N")
     options.add_argument("--seed", type=int, default=0, help="of the first member; the others count up")
@@ -50,10 +53,11 @@ def main(argv: list[str] | None = None) -> int:
         raise ConfigError("--members, --epochs and --threads must be 1 or more, --restart-epochs 0 or more")
     torch.set_num_threads(args.threads)
     data = load_dataset(args.data, args.potential)
-    chosen = range(args.members) if args.member is None else (args.member,)
-    networks = [train(data, args, member) for member in chosen]
     if args.member is not None:
+        train(data, args, args.member)
         return 0
+    networks = kept_members(args, data)
+    networks += [train(data, args, member) for member in range(len(networks), args.members)]
     command = f"python -m discovery.surrogates {shlex.join(sys.argv[1:] if argv is None else argv)}"
     surrogate = evaluation.calibrate(assemble(networks, data), data)
     card = make_card(surrogate, data, training_config(args, 0), command)
@@ -64,6 +68,23 @@ def main(argv: list[str] | None = None) -> int:
         card["mae_of_others_on_the_test_rows_of_mp_bartel2020"] = evaluation.rounded_results(others)
     EnsembleSurrogate(surrogate.networks, surrogate.calibrations, surrogate.element_counts, card=card).save(args.out)
     return 0
+
+
+def kept_members(args: argparse.Namespace, data: Dataset) -> list[Network]:
+    """The networks of ``--keep``, which must be of the same training: it draws on the data and their split alone.
+
+    Raises:
+        ConfigError: more members than wanted, other settings, or other schemes.
+    """
+    if args.keep is None:
+        return []
+    kept = EnsembleSurrogate.load(args.keep)
+    settings = asdict(training_config(args, 0))
+    if kept.card.get("training") != settings or kept.schemes != data.schemes:
+        raise ConfigError(f"{args.keep} was trained with other settings or schemes: train all members anew")
+    if len(kept.networks) > args.members:
+        raise ConfigError(f"{args.keep} has {len(kept.networks)} members already: give --members {len(kept.networks)}")
+    return list(kept.networks)
 
 
 def train(data: Dataset, args: argparse.Namespace, member: int) -> Network:

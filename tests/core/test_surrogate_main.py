@@ -1,4 +1,5 @@
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -30,25 +31,24 @@ def tables(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_training_ends_in_a_folder_that_predicts_and_a_card_that_says_how(tables: Path) -> None:
+@pytest.fixture(autouse=True)
+def same_threads() -> Iterator[None]:
     threads = torch.get_num_threads()
-    options = ["--data", str(tables), "--potential", str(tables / "potential.csv"), "--out", str(tables / "out")]
-    options += [
-        "--checkpoints",
-        str(tables / "checkpoints"),
-        "--epochs",
-        "1",
-        "--restart-epochs",
-        "0",
-        "--members",
-        "2",
-    ]
-    try:
-        assert main(["train", *options, "--member", "1"]) == 0
-        assert not (tables / "out").exists()
-        assert main(["train", *options]) == 0
-    finally:
-        torch.set_num_threads(threads)
+    yield
+    torch.set_num_threads(threads)
+
+
+def options(tables: Path, out: str, members: int) -> list[str]:
+    paths = {"--data": tables, "--potential": tables / "potential.csv", "--out": tables / out}
+    sizes = {"--epochs": 1, "--restart-epochs": 0, "--members": members}
+    named = {**paths, "--checkpoints": tables / f"{out}-checkpoints", **sizes}
+    return [str(word) for pair in named.items() for word in pair]
+
+
+def test_training_ends_in_a_folder_that_predicts_and_a_card_that_says_how(tables: Path) -> None:
+    assert main(["train", *options(tables, "out", 2), "--member", "1"]) == 0
+    assert not (tables / "out").exists()
+    assert main(["train", *options(tables, "out", 2)]) == 0
     surrogate = load_surrogate(tables / "out")
     assert surrogate.predict(["NaCl"], "mp2019").epistemic_std[0] > 0
     card = json.loads((tables / "out" / "card.json").read_text())
@@ -64,3 +64,14 @@ def test_training_ends_in_a_folder_that_predicts_and_a_card_that_says_how(tables
 def test_wrong_numbers_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--members"):
         main(["train", "--data", str(tmp_path), "--out", str(tmp_path / "out"), "--members", "0"])
+
+
+def test_an_ensemble_that_grows_is_the_one_trained_at_once(tables: Path) -> None:
+    main(["train", *options(tables, "two", 2)])
+    main(["train", *options(tables, "one", 1)])
+    main(["train", *options(tables, "grown", 2), "--keep", str(tables / "one")])
+    assert load_surrogate(tables / "grown").version == load_surrogate(tables / "two").version
+    with pytest.raises(ConfigError, match="other settings"):
+        main(["train", *options(tables, "worse", 2), "--keep", str(tables / "one"), "--seed", "5"])
+    with pytest.raises(ConfigError, match="--members 2"):
+        main(["train", *options(tables, "worse", 1), "--keep", str(tables / "two")])
