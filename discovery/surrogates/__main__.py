@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--potential", type=Path, metavar="FILE", help="formation energies by a potential")
     options.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the ensemble")
     options.add_argument("--checkpoints", type=Path, default=Path("runs/surrogate"), metavar="DIR")
-    options.add_argument("--members", type=int, default=4, metavar="N", help="networks in the ensemble")
+    options.add_argument("--members", type=int, default=5, metavar="N", help="networks in the ensemble")
     options.add_argument("--member", type=int, metavar="K", help="train only this one (from 0) and write no ensemble")
     options.add_argument("--keep", type=Path, metavar="DIR", help="ensemble whose members count as the first ones")
     options.add_argument("--epochs", type=int, default=TrainingConfig.epochs, metavar="N", help="of the first cycle")
