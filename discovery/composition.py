@@ -78,6 +78,18 @@ def amounts(formula: str) -> dict[str, int]:
     return {symbol: amount // divisor for symbol, amount in whole.items()}
 
 
+def compound_amounts(formula: str) -> dict[str, int]:
+    """`amounts` of a compound.
+
+    Raises:
+        CompositionError: see `parse`.
+    """
+    counts = amounts(formula)
+    if len(counts) < 2:
+        raise CompositionError(f"{formula!r} has fewer than two elements: give a compound such as NaCl")
+    return counts
+
+
 def _plain_amounts(formula: str) -> dict[str, int] | None:
     """Atoms of a formula with integer amounts and parentheses, None for any other text.
 

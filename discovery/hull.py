@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from discovery.competitors import PREDICTED_MARK, Block, Competitors, System, better, gather, place, sub_systems
-from discovery.composition import amounts, canonical_key
-from discovery.errors import CompositionError, SchemeError
+from discovery.composition import canonical_key, compound_amounts
+from discovery.errors import SchemeError
 from discovery.reference.base import Phase
 from discovery.simplex import Programs, cheapest_mixtures
 
@@ -127,7 +127,11 @@ class Hull:
         return [found[i] for i in range(len(formulas))]
 
     def energies_above_hull(self, formulas: Sequence[str], energies: Sequence[float] | FloatArray) -> FloatArray:
-        """Signed energies above hull, eV/atom, of n compositions, shape (n,)."""
+        """Signed energies above hull, eV/atom, of n compositions, shape (n,).
+
+        Raises:
+            CompositionError: a formula that is no compound: nothing competes with an element.
+        """
         above = np.array(energies, dtype=np.float64)
         for i, mixture in self._mixtures(formulas):
             above[i] -= mixture.energy
@@ -145,7 +149,7 @@ class Hull:
 
     def _mixtures(self, formulas: Sequence[str]) -> Iterator[tuple[int, _Mixture]]:
         """Position and cheapest mixture of each formula, system by system."""
-        compounds = [_compound(formula) for formula in formulas]
+        compounds = [compound_amounts(formula) for formula in formulas]
         systems = [tuple(sorted(counts)) for counts in compounds]
         order = sorted(range(len(formulas)), key=lambda i: (len(systems[i]), systems[i]))
         for batch, tables in self._batches(order, systems):
@@ -193,13 +197,6 @@ class Hull:
     def _by_key(self, system: System) -> dict[str, Phase]:
         block = self._blocks.get(system)
         return block.by_key() if block else {}
-
-
-def _compound(formula: str) -> dict[str, int]:
-    counts = amounts(formula)
-    if len(counts) < 2:
-        raise CompositionError(f"{formula!r} is an element, which no phase competes with: give a compound such as NaCl")
-    return counts
 
 
 def _solved(tables: Sequence[Competitors], compounds: Sequence[Mapping[str, int]]) -> Iterator[_Mixture]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pymatgen.core import Element
 from torch import Tensor
 
-from discovery.composition import SYMBOLS, amounts, parse
+from discovery.composition import SYMBOLS, compound_amounts
 
 INDEX = {symbol: number for number, symbol in enumerate(SYMBOLS)}  # 0 = H ... 102 = Lr
 N_ELEMENTS = len(SYMBOLS)
@@ -48,7 +48,7 @@ def encode(formulas: Sequence[str]) -> Compositions:
     Raises:
         CompositionError: the first formula that is no composition.
     """
-    parsed = [_compound(formula) for formula in formulas]
+    parsed = [compound_amounts(formula) for formula in formulas]
     lengths = np.fromiter((len(counts) for counts in parsed), np.int16, len(parsed))
     width = int(lengths.max(initial=1))
     elements = np.full((len(parsed), width), N_ELEMENTS, np.int16)  # beyond the last element: empty places sort last
@@ -61,13 +61,6 @@ def encode(formulas: Sequence[str]) -> Compositions:
     return Compositions(
         np.take_along_axis(elements, ascending, axis=1), np.take_along_axis(counts, ascending, axis=1), lengths
     )
-
-
-def _compound(formula: str) -> dict[str, int]:
-    counts = amounts(formula)
-    if len(counts) < 2:
-        parse(formula)  # raises, with the reason
-    return counts
 
 
 @dataclass(frozen=True)
