@@ -69,11 +69,15 @@ def joined(
 def learn_surrogate(
     surrogate: Surrogate, lesson: Lesson, rng: np.random.Generator
 ) -> tuple[Surrogate, dict[str, float]]:
-    """Refit on the new labels with replay; says how good the predictions were *before* the labels were seen."""
+    """Refit on the new labels with replay; says how good the predictions were *before* the labels were seen.
+
+    The labels first test the calibration, which is mended where it has drifted.
+    """
     if not lesson.new.formulas:
         return surrogate, {}
-    refitted = surrogate.refit(lesson.new, lesson.replay, rng)
-    metrics = {f"{name}_before": value for name, value in label_errors(surrogate, lesson.new).items()}
+    checked, calibration = surrogate.recalibrated(lesson.new)
+    refitted = checked.refit(lesson.new, lesson.replay, rng)
+    metrics = {f"{name}_before": value for name, value in label_errors(surrogate, lesson.new).items()} | calibration
     metrics |= {f"{name}_after": value for name, value in label_errors(refitted, lesson.new).items()}
     return refitted, metrics
 

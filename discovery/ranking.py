@@ -19,19 +19,19 @@ def estimates(surrogate: Surrogate, hull: AnyHull, formulas: Sequence[str]) -> l
         return []
     prediction = surrogate.predict(formulas, hull.scheme)
     plain = hull.facing(formulas) if isinstance(hull, CompletedHull) else hull
-    rows = zip(formulas, prediction.mean, prediction.epistemic_std, prediction.aleatoric_std, strict=True)
-    return [_estimate(surrogate.version, plain, *row) for row in rows]
-
-
-def _estimate(version: str, hull: Hull, formula: str, mean: float, epistemic: float, aleatoric: float) -> Estimate:
-    point = hull.energy_above_hull(formula, float(mean))
-    return Estimate(
-        formation_energy_per_atom=float(mean),
-        epistemic_std=float(epistemic),
-        aleatoric_std=float(aleatoric),
-        scheme=hull.scheme,
-        model_version=version,
-        energy_above_hull=point.energy_above_hull,
-        competing_phases=point.competing_phases,
-        unmeasured_phases=any(phase.predicted for phase in hull.phases_in(amounts(formula))),
-    )
+    version = surrogate.version
+    points = plain.points(formulas, prediction.mean)
+    stds = zip(prediction.epistemic_std, prediction.aleatoric_std, strict=True)
+    return [
+        Estimate(
+            formation_energy_per_atom=float(mean),
+            epistemic_std=float(epistemic),
+            aleatoric_std=float(aleatoric),
+            scheme=hull.scheme,
+            model_version=version,
+            energy_above_hull=point.energy_above_hull,
+            competing_phases=point.competing_phases,
+            unmeasured_phases=any(phase.predicted for phase in plain.phases_in(amounts(formula))),
+        )
+        for formula, mean, (epistemic, aleatoric), point in zip(formulas, prediction.mean, stds, points, strict=True)
+    ]

@@ -17,6 +17,8 @@ from discovery.hull import Hull, HullPoint, System
 from discovery.reference.base import KnownFormulas, Phase, Reference
 from discovery.surrogates.base import Surrogate
 
+KEPT_SYSTEMS = 100_000  # systems known to be complete, about 20 MB: a million formulas must not fill the memory
+
 Predict = Callable[[Sequence[str]], NDArray[np.float64]]  # formulas -> formation energies, eV/atom
 
 
@@ -65,11 +67,13 @@ class CompletedHull:
 
     def facing(self, formulas: Sequence[str]) -> Hull:
         """A plain hull, complete for the chemical systems of these compositions: quick to send and to ask."""
-        systems = sorted({tuple(sorted(amounts(formula))) for formula in formulas} - self._done)
+        systems = {tuple(sorted(amounts(formula))) for formula in formulas} - self._done
         missing = sorted({formula for system in systems for formula in missing_phases(self._hull, self._known, system)})
         if missing:
             self._hull = self._hull.with_phases(_predicted(missing, self._predict), self.scheme)
-        self._done.update(systems)
+        if len(self._done) + len(systems) > KEPT_SYSTEMS:
+            self._done = set()
+        self._done |= systems
         return self._hull
 
     def with_phases(self, phases: Sequence[Phase], scheme: str) -> CompletedHull:
@@ -93,6 +97,10 @@ class CompletedHull:
     def energy_above_hull(self, formula: str, formation_energy_per_atom: float) -> HullPoint:
         """See `Hull.energy_above_hull`."""
         return self.facing([formula]).energy_above_hull(formula, formation_energy_per_atom)
+
+    def points(self, formulas: Sequence[str], energies: Sequence[float] | NDArray[np.float64]) -> list[HullPoint]:
+        """See `Hull.points`."""
+        return self.facing(formulas).points(formulas, energies)
 
     def energies_above_hull(
         self, formulas: Sequence[str], energies: Sequence[float] | NDArray[np.float64]

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from discovery.composition import amounts, formula_hash, reduced_formula
+from discovery.composition import SYMBOLS, amounts, canonical_key, formula_hash, hash_table, reduced_formula, scrambled
 from discovery.errors import DataError
 
 Hashes = NDArray[np.uint64]
 System = tuple[str, ...]  # element symbols in alphabetical order
 
-CHUNKS = (100, 400, 1600)  # formula units tried at a time: nearly all known phases have one of the commonest
+CHUNKS = (500,)  # formula units tried at first: nearly all known phases have one of the commonest
+SIEVE_BITS = 22  # of a hash that are looked up in a table of 4 MB before the hash itself is searched for
+
+
+DERIVED = ("_table", "_sieve")  # made when first needed, and not sent to other processes
 
 
 class ListedFormulas:
@@ -70,7 +74,6 @@ class HashedFormulas:
     ) -> None:
         self._hashes, self._in_mp, self._systems, self._counts, self._units = hashes, in_mp, systems, counts, units
         self._mp_hashes = hashes[in_mp]
-        self._templates: dict[int, list[str]] = {}
         self._found: dict[System, tuple[str, ...]] = {}
 
     @classmethod
@@ -118,7 +121,7 @@ class HashedFormulas:
         return len(self._hashes)
 
     def __getstate__(self) -> dict[str, object]:
-        return self.__dict__ | {"_found": {}, "_templates": {}}
+        return {name: value for name, value in self.__dict__.items() if name not in DERIVED} | {"_found": {}}
 
     def in_mp(self, formula: str) -> bool:
         """True where the composition is flagged as a phase of the Materials Project."""
@@ -137,27 +140,41 @@ class HashedFormulas:
         return tuple(formula for part in _sub_systems(symbols) for formula in self._in_exact_system(part))
 
     def _in_exact_system(self, system: System) -> tuple[str, ...]:
-        if system not in self._found:
-            self._found[system] = self._search(system, self._count(system))
-        return self._found[system]
+        found = self._found.get(system)
+        if found is None:
+            wanted = self._count(system)
+            if not wanted:
+                return ()  # not kept: there are millions of such systems
+            found = self._found[system] = self._search(system, wanted)
+        return found
 
     def _search(self, system: System, wanted: int) -> tuple[str, ...]:
+        """The flagged compositions of exactly these elements, found by trying the known formula units."""
+        units = self._units[len(system)]
+        numbers = [self._table[SYMBOLS.index(symbol)] for symbol in system]
         found: list[str] = []
         start = 0
-        templates = self._templates_of(len(system)) if wanted else []
-        for end in (*CHUNKS, len(templates)):
+        for end in (*CHUNKS, len(units)):
             if len(found) == wanted:
                 break
-            keys = [template % system for template in templates[start:end]]
-            found += [keys[i] for i in np.flatnonzero(_contains(self._mp_hashes, _hash_keys(keys)))]
+            tried = units[start:end]
+            hashes = scrambled(sum(number[tried[:, k]] for k, number in enumerate(numbers)))
+            rows = np.flatnonzero(self._sieve[hashes >> np.uint64(64 - SIEVE_BITS)])
+            rows = rows[_contains(self._mp_hashes, hashes[rows])]
+            found += [canonical_key(dict(zip(system, unit, strict=True))) for unit in tried[rows].tolist()]
             start = end
         return tuple(sorted(reduced_formula(key) for key in found))
 
-    def _templates_of(self, size: int) -> list[str]:
-        """Patterns such as ``%s2%s3`` of canonical keys."""
-        if size not in self._templates:
-            self._templates[size] = ["".join(f"%s{n}" for n in unit) for unit in self._units[size].tolist()]
-        return self._templates[size]
+    @cached_property
+    def _table(self) -> Hashes:
+        return hash_table(max(int(units.max(initial=1)) for units in self._units.values()))
+
+    @cached_property
+    def _sieve(self) -> NDArray[np.bool_]:
+        """True for the leading bits of all flagged hashes, which a trial in 50 meets by chance."""
+        sieve = np.zeros(1 << SIEVE_BITS, dtype=bool)
+        sieve[self._mp_hashes >> np.uint64(64 - SIEVE_BITS)] = True
+        return sieve
 
     def _count(self, system: System) -> int:
         wanted = np.uint64(_system_hash(system))
@@ -179,12 +196,6 @@ def _contains(ordered: Hashes, wanted: Sequence[int] | Hashes) -> NDArray[np.boo
     values = np.asarray(wanted, dtype=np.uint64)
     places = np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)
     return np.asarray(ordered[places] == values) if len(ordered) else np.zeros(len(values), dtype=bool)
-
-
-def _hash_keys(keys: Sequence[str]) -> Hashes:
-    """`composition.formula_hash` of many canonical keys at once, 0.8 us each."""
-    digests = b"".join(hashlib.blake2b(key.encode(), digest_size=8).digest() for key in keys)
-    return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
 
 
 def _units(compounds: Iterable[Mapping[str, int]]) -> dict[int, NDArray[np.uint16]]:

@@ -73,14 +73,17 @@ def learning_table(records: Sequence[RoundRecord]) -> str:
     """What the models learned, and whether the decay guard turned the generator's update down."""
     rows = [_learning_row(record) for record in records]
     header = (
-        "round", "generator", "surrogate", "MAE", "90% coverage", "charge neutral", "balanced", "unique", "novel",
+        "round", "generator", "surrogate", "MAE", "90% coverage", "calibration",
+        "charge neutral", "balanced", "unique", "novel",
     )  # fmt: skip
     caption = (
         "Before → after learning: error (eV/atom) and coverage of the surrogate on the round's own labels "
-        "(only <em>before</em> says how good it is). Then the decay guard: rates of raw generator samples; "
+        "(only <em>before</em> says how good it is). Calibration: tested with the labels before they are learned; "
+        "where the evidence against it reaches 20 (5 % false alarms per campaign, however many rounds), standard "
+        "deviations are multiplied by the factor shown. Then the decay guard: rates of raw generator samples; "
         "fine-tuning that lowers one too far, or the likelihood of held-out compounds, is rolled back."
     )
-    return table(header, rows, caption, words=(0, 1, 2))
+    return table(header, rows, caption, words=(0, 1, 2, 5))
 
 
 def best_table(best: Sequence[Outcome]) -> str:
@@ -115,9 +118,17 @@ def _best_row(outcome: Outcome) -> tuple[Cell, ...]:
 def _learning_row(record: RoundRecord) -> tuple[Cell, ...]:
     metrics, learning = record.learning.metrics, record.learning
     generator = escape(learning.generator_version) + (" <strong>rolled back</strong>" if learning.rolled_back else "")
-    quality = (_change(metrics, "mae", ".3f"), _change(metrics, "coverage_90", ".0%"))
+    quality = (_change(metrics, "mae", ".3f"), _change(metrics, "coverage_90", ".0%"), _calibration(metrics))
     guards = [_change(metrics, f"guard_{name}", ".0%") for name in GUARDED]
     return (str(record.round), generator, escape(learning.surrogate_version), *quality, *guards)
+
+
+def _calibration(metrics: Mapping[str, float]) -> str:
+    if "calibration_evidence" not in metrics:
+        return NONE
+    evidence = f"evidence {metrics['calibration_evidence']:.2g} from {metrics['calibration_labels']:.0f} labels"
+    factor = metrics["calibration_factor"]
+    return f"holds ({evidence})" if factor == 1.0 else f"<strong>recalibrated by {factor:.2f}</strong> ({evidence})"
 
 
 def _change(metrics: Mapping[str, float], name: str, form: str) -> str:

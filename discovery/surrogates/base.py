@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -56,6 +56,12 @@ class Surrogate(Protocol):
 
     def interval(self, scheme: str, level: float) -> float:
         """Half-width of the central interval of probability `level`, in units of the total standard deviation."""
+
+    def recalibrated(self, new: Labels) -> tuple[Surrogate, Mapping[str, float]]:
+        """After a look at labels that it has not learned: with intervals that fit, where they no longer did.
+
+        Also what was seen, as numbers for the round's record (see `drift.report`); {} where it never looks.
+        """
 
     def refit(self, new: Labels, replay: Labels, rng: np.random.Generator) -> Surrogate:
         """A new surrogate that learned `new`, with `replay` (old labels) mixed in against forgetting.

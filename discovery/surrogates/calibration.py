@@ -9,7 +9,7 @@ each scheme. The reported std is the standard deviation of that distribution; in
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,14 @@ class SchemeCalibration:
     def apply(self, epistemic: FloatArray, aleatoric: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Calibrated parts, eV/atom; their squares add up to the total variance."""
         return epistemic * self.epistemic_factor, np.maximum(aleatoric * self.aleatoric_factor, MIN_STD)
+
+    def scaled(self, factor: float) -> SchemeCalibration:
+        """Both parts `factor` times as wide."""
+        return replace(
+            self,
+            epistemic_factor=self.epistemic_factor * factor,
+            aleatoric_factor=self.aleatoric_factor * factor,
+        )
 
     def interval(self, level: float) -> float:
         """Half-width of the central interval of probability `level`, in units of the total std."""

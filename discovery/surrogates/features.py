@@ -6,8 +6,6 @@ formula nor a common multiple changes a single bit of the features.
 
 from __future__ import annotations
 
-import math
-import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,42 +17,10 @@ from numpy.typing import NDArray
 from pymatgen.core import Element
 from torch import Tensor
 
-from discovery.composition import SYMBOLS, amounts, parse
+from discovery.composition import SYMBOLS, compound_amounts
 
 INDEX = {symbol: number for number, symbol in enumerate(SYMBOLS)}  # 0 = H ... 102 = Lr
 N_ELEMENTS = len(SYMBOLS)
-
-_PLAIN = re.compile(r"(?:[A-Z][a-z]?[0-9]*)+")
-_PART = re.compile(r"([A-Z][a-z]?)([0-9]*)")
-_GROUP = re.compile(r"\(((?:[A-Z][a-z]?[0-9]*)+)\)([0-9]*)")
-
-
-def quick_amounts(formula: str) -> dict[int, int]:
-    """Element index -> atoms in the reduced formula unit, ascending; 20 times quicker than pymatgen's parser.
-
-    What the quick grammar does not cover (square brackets, fractions, errors) goes to `discovery.composition`.
-
-    Raises:
-        CompositionError: no integer composition of at least two elements from H to Lr.
-    """
-    flat = formula.strip()
-    while "(" in flat and (opened := _GROUP.sub(_open_group, flat)) != flat:
-        flat = opened
-    counts: dict[int, int] = {}
-    if _PLAIN.fullmatch(flat):
-        for symbol, number in _PART.findall(flat):
-            index = INDEX.get(symbol, -1)
-            counts[index] = counts.get(index, 0) + (int(number) if number else 1)
-    if len(counts) < 2 or -1 in counts or 0 in counts.values():
-        parse(formula)  # raises, with the reason, unless pymatgen can read it
-        counts = {INDEX[symbol]: amount for symbol, amount in amounts(formula).items()}
-    divisor = math.gcd(*counts.values())
-    return {index: counts[index] // divisor for index in sorted(counts)}
-
-
-def _open_group(match: re.Match[str]) -> str:
-    factor = int(match[2] or 1)
-    return "".join(f"{symbol}{int(number or 1) * factor}" for symbol, number in _PART.findall(match[1]))
 
 
 @dataclass(frozen=True)
@@ -82,15 +48,19 @@ def encode(formulas: Sequence[str]) -> Compositions:
     Raises:
         CompositionError: the first formula that is no composition.
     """
-    parsed = [quick_amounts(formula) for formula in formulas]
+    parsed = [compound_amounts(formula) for formula in formulas]
     lengths = np.fromiter((len(counts) for counts in parsed), np.int16, len(parsed))
     width = int(lengths.max(initial=1))
-    elements = np.zeros((len(parsed), width), np.int16)
+    elements = np.full((len(parsed), width), N_ELEMENTS, np.int16)  # beyond the last element: empty places sort last
     counts = np.zeros((len(parsed), width), np.float32)
     filled = np.arange(width) < lengths[:, None]
-    elements[filled] = [index for row in parsed for index in row]
+    elements[filled] = [INDEX[symbol] for row in parsed for symbol in row]
     counts[filled] = [amount for row in parsed for amount in row.values()]
-    return Compositions(elements, counts, lengths)
+    ascending = np.argsort(elements, axis=1)
+    elements[~filled] = 0
+    return Compositions(
+        np.take_along_axis(elements, ascending, axis=1), np.take_along_axis(counts, ascending, axis=1), lengths
+    )
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 import torch
+from pymatgen.core import Composition
 
-from discovery.composition import SYMBOLS, amounts
+from discovery.composition import SYMBOLS
 from discovery.errors import CompositionError
 from discovery.surrogates.features import (
     BASIS_SIZE,
@@ -11,7 +12,6 @@ from discovery.surrogates.features import (
     encode,
     fraction_basis,
     pack,
-    quick_amounts,
 )
 
 
@@ -32,16 +32,20 @@ from discovery.surrogates.features import (
         "NaN",
     ],
 )
-def test_quick_parser_agrees_with_pymatgen(formula: str) -> None:
-    try:
-        expected = {INDEX[symbol]: n for symbol, n in amounts(formula).items()}
-    except CompositionError:
-        pytest.fail("the examples are compositions")
+def test_encoding_agrees_with_pymatgen(formula: str) -> None:
+    expected = Composition(formula).reduced_composition.get_el_amt_dict()
     if len(expected) < 2:
         with pytest.raises(CompositionError, match="fewer than two"):
-            quick_amounts(formula)
-    else:
-        assert quick_amounts(formula) == expected
+            encode([formula])
+        return
+    data = encode(["SrTiO3", formula])
+    size = data.lengths[1]
+    assert dict(zip(data.elements[1, :size].tolist(), data.amounts[1, :size].tolist(), strict=True)) == {
+        INDEX[symbol]: n for symbol, n in expected.items()
+    }
+    assert (np.diff(data.elements[1, :size]) > 0).all()
+    assert not data.amounts[1, size:].any()
+    assert not data.elements[1, size:].any()
 
 
 @pytest.mark.parametrize("formula", ["", "Xx2O", "Fe0.5O", "Fe", "O0Fe", "Fe(O", "FeO)", "fe2o3", "Fe-O", "Fe2O3 "[:2]])

@@ -2,10 +2,15 @@ import csv
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from discovery import predict as module
 from discovery.errors import DataError, SchemeError
+from discovery.hull import Hull
 from discovery.predict import COLUMNS, main
+from discovery.reference.competition import CompletedHull
+from discovery.reference.known import ListedFormulas
+from tests.small import untrained_surrogate
 
 REFERENCE = """formula,formation_energy_per_atom,scheme
 Li2O,-2.0,mp2019
@@ -54,6 +59,37 @@ def test_chunks_do_not_show(tmp_path: Path, reference: str, monkeypatch: pytest.
     assert [row["formula"] for row in pieces] == [row["formula"] for row in whole]
     for one, other in zip(whole, pieces, strict=True):
         assert float(one["energy_above_hull"]) == pytest.approx(float(other["energy_above_hull"]), abs=1e-5)
+
+
+def test_a_bar_moves_on_a_terminal_and_nothing_is_written_elsewhere(
+    tmp_path: Path, reference: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(module, "STEP", 1)
+    run(tmp_path, "formula\nMgO\nLiF\nLi2O\n", "--reference", reference)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(module, "Console", lambda stderr: Console(stderr=stderr, force_terminal=True))
+    run(tmp_path, "formula\nMgO\nLiF\nLi2O\n", "--reference", reference)
+    assert "3/3" in capsys.readouterr().err
+
+
+def test_no_more_than_a_chunk_is_read_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHUNK", 3)
+    surrogate = untrained_surrogate(("test",))
+    hull = CompletedHull(Hull([], "test"), ListedFormulas(["Li2O", "NaCl"]), surrogate)
+    read = []
+    formulas = (read.append(formula) or formula for formula in ["Li3O", "NaCl", "MgO", "Li4O", "KF", "KCl", "KBr"])
+    rows = module.predictions(formulas, surrogate, "test", hull)
+    assert next(rows)[0] == "Li3O"
+    assert read == ["Li3O", "NaCl", "MgO"]
+    assert [row[0] for row in rows] == ["NaCl", "MgO", "Li4O", "KF", "KCl", "KBr"]
+
+
+def test_a_bad_line_costs_no_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "load_surrogate", lambda name: pytest.fail("nothing is loaded before the check"))
+    lines = ["MgO"] * 5000
+    lines[4321] = "Mg1.5O"
+    with pytest.raises(DataError, match=r"line 4323: 'Mg1.5O'"):
+        run(tmp_path, "formula\n" + "\n".join(lines))
 
 
 @pytest.mark.parametrize(

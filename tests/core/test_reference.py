@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from discovery.errors import ConfigError, DataError, SchemeError
 from discovery.hull import Hull
+from discovery.reference import competition
 from discovery.reference.__main__ import main
 from discovery.reference.base import Phase, Reference
 from discovery.reference.building import add_rates, formation_table, known_formulas, measured_rates, write_reference
@@ -123,6 +124,16 @@ def test_completed_hull_does_not_depend_on_the_order_of_questions() -> None:
     asked = ["Li3O", "Li2Cl", "Li2ClO"]
     first = [hulls[0].hull_energy(formula) for formula in asked]
     assert [hulls[1].hull_energy(formula) for formula in asked[::-1]][::-1] == first
+
+
+def test_a_completed_hull_keeps_its_memory_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(competition, "KEPT_SYSTEMS", 2)
+    hull = CompletedHull(Hull([], "test"), ListedFormulas(["Li2O", "NaCl"]), ConstantSurrogate(-1.0))
+    asked = ["Li3O", "Na2Cl", "KF", "MgO", "Li4O", "LiNaO"]
+    once = [hull.hull_energy(formula) for formula in asked]
+    assert len(hull._done) <= 2
+    assert [hull.hull_energy(formula) for formula in asked] == once
+    assert len(hull) == 2
 
 
 def build_small(folder: Path) -> None:

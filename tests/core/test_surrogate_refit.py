@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from discovery.errors import DataError
+from discovery.learning import Lesson, label_errors, learn_surrogate
 from discovery.surrogates.base import Labels
 from discovery.surrogates.ensemble import EnsembleSurrogate
 from discovery.surrogates.refit import RefitConfig, refit_network
@@ -48,12 +49,55 @@ def test_new_labels_are_learned_and_the_old_model_stays(surrogate: EnsembleSurro
     assert refitted.card["refitted_from"] == version
 
 
-def test_ten_refits_do_not_forget(surrogate: EnsembleSurrogate) -> None:
-    refitted = single = replace(surrogate, networks=surrogate.networks[:1])  # one member: half the time
-    for seed in range(10):
-        refitted = refitted.refit(NEW, REPLAY, np.random.default_rng(seed))
-    assert mae(refitted, REPLAY) <= 1.05 * mae(single, REPLAY)
-    assert mae(refitted, NEW) < 0.6 * mae(single, NEW)
+def round_labels(number: int, shift: float, scatter: float) -> Labels:
+    """Quaternaries and ternaries of one round, `shift` and `scatter` (eV/atom) away from the old rule."""
+    rng = np.random.default_rng(number)
+    made = {}
+    while len(made) < 16:
+        a, b, c = (int(n) for n in rng.integers(1, 6, 3))
+        counts = {"Li": 1, "Mg": a, "Si": b, "O": c} if rng.random() < 0.5 else {"Na": a, "Fe": b, "S": c}
+        formula = "".join(f"{symbol}{n}" for symbol, n in counts.items())
+        made[formula] = energy(counts) + shift + scatter * rng.standard_normal()
+    return labels(made)
+
+
+def test_ten_refits_do_not_forget_and_stay_calibrated(surrogate: EnsembleSurrogate) -> None:
+    """Ten rounds whose errors are far wider than the calibration promises."""
+    current, replay, seen = surrogate, REPLAY, []
+    for number in range(10):
+        new = round_labels(number, 0.05, 0.4)
+        lesson = Lesson(new, replay, (), (), (), np.random.SeedSequence(number))
+        current, metrics = learn_surrogate(current, lesson, np.random.default_rng(number))
+        seen.append(metrics)
+        replay = Labels(
+            replay.formulas + new.formulas,
+            np.concatenate([replay.formation_energy_per_atom, new.formation_energy_per_atom]),
+            replay.schemes + new.schemes,
+        )
+    assert mae(current, REPLAY) <= 1.05 * mae(surrogate, REPLAY)
+    before, after = (np.mean([metrics[f"mae_{when}"] for metrics in seen]) for when in ("before", "after"))
+    assert after < before  # the guard does not stop the learning
+    assert seen[0]["coverage_90_before"] < 0.6
+    assert any(metrics["calibration_factor"] > 1.0 for metrics in seen[:2])
+    late = float(np.mean([metrics["coverage_90_before"] for metrics in seen[4:]]))
+    assert late == pytest.approx(0.9, abs=0.1)  # 96 labels
+    without = replace(current, calibrations=surrogate.calibrations)
+    assert label_errors(without, round_labels(11, 0.05, 0.4))["coverage_90"] < 0.6
+
+
+def test_a_calibration_that_holds_is_left_alone(surrogate: EnsembleSurrogate) -> None:
+    new = round_labels(0, 0.0, 0.0)
+    prediction = surrogate.predict(new.formulas, "mp2019")
+    freedom = surrogate.calibrations["mp2019"].degrees_of_freedom
+    rng = np.random.default_rng(0)
+    errors = prediction.std * rng.standard_t(freedom, 16) * np.sqrt((freedom - 2.0) / freedom)
+    honest = replace(new, formation_energy_per_atom=prediction.mean - errors)
+    checked, seen = surrogate.recalibrated(honest)
+    assert checked.calibrations == surrogate.calibrations
+    assert seen["calibration_factor"] == 1.0
+    assert checked.watches["mp2019"].n == seen["calibration_labels"] == 16
+    lab = replace(honest, schemes=("lab",) * 16)
+    assert surrogate.recalibrated(lab)[1] == {}
 
 
 def test_same_seed_same_weights_another_seed_others(surrogate: EnsembleSurrogate) -> None:
@@ -64,8 +108,12 @@ def test_same_seed_same_weights_another_seed_others(surrogate: EnsembleSurrogate
 
 def test_refitted_ensemble_survives_saving(surrogate: EnsembleSurrogate, tmp_path: Path) -> None:
     refitted = surrogate.refit(NEW, REPLAY, np.random.default_rng(0))
-    refitted.save(tmp_path)
-    assert EnsembleSurrogate.load(tmp_path).version == refitted.version
+    watched, _ = refitted.recalibrated(NEW)
+    watched.save(tmp_path)
+    loaded = EnsembleSurrogate.load(tmp_path)
+    assert loaded.version == refitted.version
+    assert loaded.watches == watched.watches
+    assert loaded.calibrations == watched.calibrations
 
 
 def test_unknown_scheme_becomes_an_offset_of_the_nearest(surrogate: EnsembleSurrogate) -> None:
