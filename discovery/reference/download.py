@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -36,7 +37,10 @@ class Source(Protocol):
         """Where its answers are kept."""
 
     def connect(self, known: Sequence[str]) -> str:
-        """Open the connection; returns the version that answers belong to (`known`: those in the cache, newest first).
+        """Open the connection; returns the version that answers belong to.
+
+        Args:
+            known: versions in the cache that may be continued, newest first.
 
         Raises:
             ConfigError: no key, or a wrong one.
@@ -71,10 +75,16 @@ def obtain(source: Source, wanted: Selection | None, structures: bool = False, r
     if version is None:
         if wanted is None:
             raise ConfigError(_what_to_fetch(source))
-        version = source.connect(source.cache.versions())
+        version = source.connect([] if refresh else source.cache.versions())
         _download(source, version, wanted.without(source.cache.covered(version, structures)), structures)
     entries, answers = source.cache.read(version, wanted)
     return _fetched(version, entries, answers)
+
+
+def in_one_line(message: str) -> str:
+    """A client's message without the address of the request, which is long and says nothing new."""
+    text = re.sub(r"(on URL|with url:|for url:) \S+", "", " ".join(message.split()))
+    return " ".join(text.split())
 
 
 def _download(source: Source, version: str, missing: Selection, structures: bool) -> None:

@@ -40,4 +40,8 @@ def load_reference(
         from discovery.reference.materials_project import load_materials_project
 
         return load_materials_project(Selection.parse(rest) if rest else wanted, name)
+    if kind == "optimade" and rest:
+        from discovery.reference.optimade import load_optimade
+
+        return load_optimade(rest, wanted, scheme)
     raise ConfigError(f"no reference {name!r}: choose {CHOICES}")

@@ -11,7 +11,6 @@ The client retries after 429, 502 and 504 by itself and keeps within the server'
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -20,7 +19,7 @@ from urllib.parse import urlsplit
 from discovery.errors import ConfigError, FetchError
 from discovery.reference.base import Reference
 from discovery.reference.cache import Cache, home
-from discovery.reference.download import obtain
+from discovery.reference.download import in_one_line, obtain
 from discovery.reference.entries import Entry, number, reference_of
 from discovery.reference.selection import Selection
 
@@ -154,7 +153,7 @@ def _errors() -> Iterator[None]:
     try:
         yield
     except (MPRestError, RequestException) as error:
-        text = _in_one_line(error)
+        text = in_one_line(str(error))
         if "status code 401" in text or "status code 403" in text or "valid API key" in text:
             raise ConfigError(f"the Materials Project refuses the key: {KEY_HELP}") from error
         raise FetchError(text) from error
@@ -162,9 +161,3 @@ def _errors() -> Iterator[None]:
         raise FetchError(
             f"an answer that is none of the Materials Project's ({type(error).__name__}: {error})"
         ) from error
-
-
-def _in_one_line(error: Exception) -> str:
-    """The client's message without the address of the request, which is long and says nothing new."""
-    text = re.sub(r"(on URL|with url:) \S+", "", " ".join(str(error).split()))
-    return " ".join(text.split())
