@@ -16,20 +16,21 @@ from discovery.reference.__main__ import main as reference_main
 from discovery.reference.loading import load_reference
 from tests import mp_server, optimade_server
 from tests.local_network import allow_local
-from tests.small import KNOWN, formula_energy, small_generator, untrained_surrogate
+from tests.small import KNOWN, formula_energy, untrained_surrogate
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince211"),  # of the OPTIMADE server
     pytest.mark.filterwarnings("ignore:Unrecognised field"),  # the same
 ]
 ELEMENTS = "Li,Na,K,O,F,Cl"
+CANDIDATES = ("NaF", "KF", "KCl", "LiCl", "Li2O2", "Na3OCl", "K3OF")
 WITHIN = [formula for formula in KNOWN if formula in ("NaCl", "Li2O", "Na2O", "K2O", "LiF")]
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
-    small_generator(folder / "generator")
+    (folder / "candidates.csv").write_text("formula\n" + "\n".join(CANDIDATES) + "\n")
     untrained_surrogate(("mp2020", "chgnet-0.3.0")).save(folder / "surrogate")
     return folder
 
@@ -66,16 +67,14 @@ def provider(tmp_path: Path) -> Iterator[optimade_server.OptimadeServer]:
 
 
 def campaign(models: Path, run: Path, reference: str, capsys: pytest.CaptureFixture[str], *more: str) -> dict[str, Any]:
-    """The JSON object of a campaign of two rounds."""
+    """The JSON object of a campaign of two rounds over a list of candidates."""
     given = {
         "--rounds": "2",
         "--batch-size": "3",
-        "--candidates-per-round": "30",
+        "--candidates": str(models / "candidates.csv"),
         "--elements": ELEMENTS,
-        "--max-atoms": "6",
         "--max-elements": "3",
         "--run-dir": str(run),
-        "--model": str(models / "generator"),
         "--surrogate": str(models / "surrogate"),
         "--reference": reference,
         "--oracle": "tests.small:formula_oracle",
