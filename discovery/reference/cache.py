@@ -11,6 +11,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,15 +104,27 @@ class Cache:
 
 
 def write_parquet(path: Path, table: pa.Table) -> Path:
-    """Write a Parquet file under another name and move it there when it is complete.
+    """Write a Parquet file; it appears whole or not at all.
 
     Raises:
-        DataError: the folder cannot be written.
+        DataError: it cannot be written.
+    """
+    with whole_file(path) as partial:
+        parquet.write_table(table, partial, compression="zstd")
+    return path
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A name beside `path` to write to; the file moves to `path` at the end of the block, unless it failed.
+
+    Raises:
+        DataError: it cannot be written.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        parquet.write_table(table, partial, compression="zstd")
+        yield partial
         partial.replace(path)
     except OSError as error:
         raise DataError(
@@ -119,8 +132,8 @@ def write_parquet(path: Path, table: pa.Table) -> Path:
             "that can be written"
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
-    return path
+        with suppress(OSError):  # nothing to tidy up where nothing could be written
+            partial.unlink(missing_ok=True)
 
 
 def _read_answer(path: Path) -> Answer:

@@ -13,7 +13,7 @@ from discovery.reference.entries import Fetched, reference_of
 from discovery.reference.materials_project import MaterialsProject
 from discovery.reference.optimade import Provider, fetch_optimade
 from discovery.reference.selection import Selection
-from discovery.reference.snapshot import write_snapshot
+from discovery.reference.snapshot import check_target, write_snapshot
 
 
 def add_fetch_options(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +40,8 @@ def fetch(options: argparse.Namespace) -> None:
         ConfigError: an unknown source, nothing to fetch, or a missing key.
         DataError: the download stopped, or the file cannot be written.
     """
+    if options.out is not None:
+        check_target(options.out)
     wanted = _selection(options)
     fetched = _fetched(options, wanted)
     reference = reference_of(options.source, fetched)

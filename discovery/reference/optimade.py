@@ -269,7 +269,7 @@ def _patient_session() -> type[Any]:
     from requests.adapters import HTTPAdapter
     from urllib3.util.retry import Retry
 
-    class Session(requests.Session):
+    class Session(requests.Session):  # type: ignore[misc] # requests has no types
         def __init__(self) -> None:
             super().__init__()
             retry = Retry(total=RETRIES, backoff_factor=BACKOFF_S, status_forcelist=(429, 500, 502, 503, 504))

@@ -12,7 +12,7 @@ from discovery.composition import amounts, reduced_formula
 from discovery.errors import CompositionError, DataError, SchemeError
 from discovery.labels import lowest_per_formula, read_labels
 from discovery.reference.base import Phase, Reference
-from discovery.reference.cache import write_parquet
+from discovery.reference.cache import whole_file, write_parquet
 from discovery.reference.computed import read_computed
 from discovery.reference.entries import Entry, Fetched, content_hash
 from discovery.reference.known import ListedFormulas
@@ -70,6 +70,7 @@ def write_snapshot(path: Path, fetched: Fetched, name: str) -> int:
     Raises:
         DataError: another kind of file, one that cannot be written, or no entry with an energy.
     """
+    check_target(path)
     rows = [row for entry in fetched.entries if (row := _row(entry, fetched.scheme)) is not None]
     if not rows:
         raise DataError(
@@ -77,11 +78,15 @@ def write_snapshot(path: Path, fetched: Fetched, name: str) -> int:
         )
     if path.suffix.lower() == ".csv":
         _write_csv(path, rows)
-    elif path.suffix.lower() == ".parquet":
-        _write_parquet(path, rows, fetched, name)
     else:
-        raise DataError(f"{path} is neither .csv nor .parquet: choose one of the two")
+        _write_parquet(path, rows, fetched, name)
     return len(rows)
+
+
+def check_target(path: Path) -> None:
+    """Refuse a file that `write_snapshot` could not write, before anything is fetched for it."""
+    if path.suffix.lower() not in (".csv", ".parquet"):
+        raise DataError(f"{path} is neither .csv nor .parquet: choose one of the two")
 
 
 def _from_computed(path: Path, scheme: str | None) -> Reference:
@@ -119,18 +124,10 @@ def _row(entry: Entry, scheme: str) -> dict[str, object] | None:
 
 
 def _write_csv(path: Path, rows: Iterable[dict[str, object]]) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-        partial.replace(path)
-    except OSError as error:
-        raise DataError(f"{path} cannot be written ({error.strerror}): choose another file") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _write_parquet(path: Path, rows: list[dict[str, object]], fetched: Fetched, name: str) -> None:
