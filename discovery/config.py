@@ -37,7 +37,7 @@ class CampaignConfig:
     candidates: str | None = None  # file with a column `formula` in the generator's place
     oracle: str = "chgnet"  # chgnet, table:FILE or module:factory
     scheme: str | None = None  # of tables without a column `scheme`
-    reference: str = "builtin"  # builtin or snapshot:FILE
+    reference: str = "builtin"  # builtin, mp, optimade:URL or snapshot:FILE: see discovery.reference.loading
     acquisition: str = "stability"  # see discovery.acquisition
     prior_weight: float = 0.5  # weight of the generator's log-likelihood beside the acquisition's logarithm
     tolerance: float = 0.1  # eV/atom above the hull that still counts as stable

@@ -7,7 +7,8 @@ DiscoveryError                 anything that this package says is wrong; the mes
 │   └── ConfigError            an option or a configuration file with a value that cannot be
 ├── DataError                  a file that cannot be read, or lacks what it must hold
 │   ├── SchemeError            energies of different or unnamed schemes
-│   └── WeightsError           a missing, truncated or foreign weight file
+│   ├── WeightsError           a missing, truncated or foreign weight file
+│   └── FetchError             a database on the network that cannot be reached, or gives no whole answer
 ├── LedgerError                a damaged or foreign campaign database, or one of another campaign
 └── OracleError                an oracle that cannot work at all (one candidate's failure is a `Failure`, not an error)
 """
@@ -47,6 +48,10 @@ class SchemeError(DataError):
 
 class WeightsError(DataError):
     """Model weights that are missing, truncated or of another model."""
+
+
+class FetchError(DataError):
+    """A database on the network that cannot be reached, or gives no whole answer."""
 
 
 class LedgerError(DiscoveryError):

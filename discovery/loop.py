@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--candidates", help="file with a column `formula`: a fixed list in the generator's place")
     p.add_argument("--oracle", help="chgnet, table:FILE or module:factory (default chgnet)")
     p.add_argument("--scheme", help="energy scheme of tables that have no column `scheme`")
-    p.add_argument("--reference", help="builtin or snapshot:FILE (default builtin)")
+    p.add_argument("--reference", help="builtin, mp, optimade:URL or snapshot:FILE (default builtin)")
     p.add_argument("--acquisition", help=f"one of {', '.join(ACQUISITIONS)} (default {defaults.acquisition})")
     p.add_argument("--tolerance", type=float, help="eV/atom above the hull that still counts as stable (default 0.1)")
     add_constraint_options(p)

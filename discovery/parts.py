@@ -28,7 +28,7 @@ def load_parts(config: CampaignConfig) -> Parts:
     """
     if config.candidates is not None:
         read_formulas(Path(config.candidates))  # a bad row must show before anything is written
-    reference = load_reference(config.reference, config.scheme, config.complete_hull)
+    reference = load_reference(config.reference, config.scheme, config.complete_hull, config.constraints)
     surrogate = load_surrogate(config.surrogate)
     generator = None if config.candidates is not None else load_generator(config.model)
     if reference.scheme not in surrogate.schemes:

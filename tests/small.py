@@ -18,6 +18,7 @@ from discovery.surrogates.features import element_properties
 from discovery.surrogates.network import Network, NetworkConfig
 
 SCHEME = "electronegativity"
+KNOWN = ("NaCl", "KBr", "Li2O", "MgO", "CaF2", "Al2O3", "TiO2", "ZnS", "Na2O", "K2O", "LiF", "CsCl")  # of the reference
 
 
 def small_generator(folder: Path) -> Path:
@@ -65,8 +66,7 @@ def small_reference(folder: Path) -> Path:
     """A snapshot of a few binaries with the energies of the formula oracle."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "reference.csv"
-    formulas = ["NaCl", "KBr", "Li2O", "MgO", "CaF2", "Al2O3", "TiO2", "ZnS", "Na2O", "K2O", "LiF", "CsCl"]
-    rows = [f"{formula},{formula_energy(formula):.6f},{SCHEME}" for formula in formulas]
+    rows = [f"{formula},{formula_energy(formula):.6f},{SCHEME}" for formula in KNOWN]
     path.write_text("formula,formation_energy_per_atom,scheme\n" + "\n".join(rows) + "\n")
     return path
 
@@ -81,10 +81,12 @@ def formula_energy(formula: str) -> float:
 
 
 class FormulaOracle:
-    """Knows every energy. Fails on hydrogen; notes finished calls in the file named by `ORACLE_LOG`."""
+    """Knows every energy, in any scheme. Fails on hydrogen; notes finished calls in the file named by `ORACLE_LOG`."""
 
     name = "formula"
-    scheme = SCHEME
+
+    def __init__(self, scheme: str = SCHEME) -> None:
+        self.scheme = scheme
 
     def can_measure(self, formula: str) -> bool:
         """Everything but helium compounds."""
@@ -102,5 +104,5 @@ class FormulaOracle:
 
 
 def formula_oracle() -> FormulaOracle:
-    """For `--oracle tests.small:formula_oracle`."""
-    return FormulaOracle()
+    """For `--oracle tests.small:formula_oracle`; the scheme is that of `ORACLE_SCHEME`."""
+    return FormulaOracle(os.environ.get("ORACLE_SCHEME", SCHEME))

@@ -1,4 +1,4 @@
-"""`python -m discovery.reference`: build the builtin reference, measure it, or say what a reference holds."""
+"""`python -m discovery.reference`: fetch a reference, say what one holds, build and measure the builtin one."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from discovery.reference.building import (
     write_reference,
 )
 from discovery.reference.builtin import read_reference
+from discovery.reference.fetching import add_fetch_options, fetch
 from discovery.reference.loading import CHOICES, load_reference
 from discovery.reference.quality import Completion
 from discovery.structures.energy_table import (
@@ -88,7 +89,8 @@ def info(options: argparse.Namespace) -> None:
         print(json.dumps(_summary(reference)))
         return
     for name, value in _summary(reference).items():
-        print(f"{name.replace('_', ' '):24}{value}")
+        for line in value if isinstance(value, list) else [value]:
+            print(f"{name.replace('_', ' '):24}{line}")
 
 
 def _summary(reference: Reference) -> dict[str, Any]:
@@ -101,6 +103,7 @@ def _summary(reference: Reference) -> dict[str, Any]:
         "known_formulas": len(reference.known),
         "false_stable_rates": rates or "not measured",
         "attribution": reference.attribution or "yours",
+        "notes": list(reference.notes),
     }
 
 
@@ -139,7 +142,10 @@ def _table(path: Path) -> pd.DataFrame:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m discovery.reference", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="build|measure|info")
+    commands = parser.add_subparsers(required=True, metavar="fetch|info|build|measure")
+    get = commands.add_parser("fetch", help="entries of the Materials Project or an OPTIMADE provider (resumable)")
+    add_fetch_options(get)
+    get.set_defaults(command=fetch)
     make = commands.add_parser("build", help="compute the builtin reference (resumable)")
     make.add_argument("--structures", type=Path, required=True, help="Parquet: material_id, reduced_formula, cif, ...")
     make.add_argument("--formulas", type=Path, required=True, help="Parquet: reduced_formula, in_mp")
@@ -155,7 +161,7 @@ def _parser() -> argparse.ArgumentParser:
     rates.set_defaults(command=measure)
     show = commands.add_parser("info", help="size, scheme, version, attribution, false-stable rates")
     show.add_argument("--reference", default="builtin", help=f"{CHOICES} (default builtin)")
-    show.add_argument("--scheme", help="of a snapshot's rows that name none")
+    show.add_argument("--scheme", help="of a snapshot's or a provider's energies that name none")
     show.add_argument("--json", action="store_true", help="one JSON object")
     show.set_defaults(command=info)
     return parser

@@ -32,7 +32,7 @@ class KnownFormulas(Protocol):
 class Reference:
     """Known phases of one scheme, and the larger set of known compositions."""
 
-    name: str  # "builtin", "snapshot:FILE", ...
+    name: str  # "builtin", "snapshot:FILE", "mp", ...
     version: str  # release, date or content hash
     scheme: str
     phases: tuple[Phase, ...]
@@ -40,6 +40,7 @@ class Reference:
     elemental_references: Mapping[str, float]  # eV/atom of each element's reference in total energies; {} if unused
     false_stable_rates: Mapping[float, float]  # tolerance (eV/atom) -> measured rate; {} where never measured
     attribution: str = ""  # licence and citation of the data
+    notes: tuple[str, ...] = ()  # what a reader has to know: corrections, entries that were left out and why
 
     def false_stable_rate(self, tolerance: float) -> float | None:
         """Share of truly unstable compounds (DFT, above `tolerance`) that look stable against this reference.

@@ -4,30 +4,44 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from discovery.constraints import Constraints
 from discovery.errors import ConfigError
 from discovery.reference.base import Reference
 from discovery.reference.builtin import load_builtin
+from discovery.reference.selection import Selection
 from discovery.reference.snapshot import load_snapshot
 
-CHOICES = "builtin or snapshot:FILE"
+CHOICES = "builtin, mp[:Li-Fe-O,...], optimade:URL or snapshot:FILE"
 
 
-def load_reference(name: str, scheme: str | None = None, completed: bool = True) -> Reference:
+def load_reference(
+    name: str, scheme: str | None = None, completed: bool = True, constraints: Constraints | None = None
+) -> Reference:
     """The reference of the option --reference.
 
     Args:
-        name: ``builtin``, or ``snapshot:FILE``.
-        scheme: of a snapshot's rows that name none (the option --scheme); the builtin reference has its own.
+        name: ``builtin``; ``mp`` or ``mp:Li-Fe-O,Na-Cl`` (Materials Project); ``optimade:URL``; ``snapshot:FILE``.
+        scheme: of a snapshot's rows, or an OPTIMADE provider's energies, that name none (the option --scheme).
         completed: see `load_builtin`.
+        constraints: of the candidates: what is fetched where the name says nothing of it.
 
     Raises:
         ConfigError: no such reference; the message lists the choices.
-        SchemeError: a snapshot without a scheme, or of several.
-        DataError: its file cannot be read.
+        SchemeError: energies without a scheme, or of several.
+        DataError: its file cannot be read, or the database not be reached.
     """
-    kind, _, path = name.partition(":")
-    if kind == "snapshot" and path:
-        return load_snapshot(Path(path), scheme)
-    if name != "builtin":
-        raise ConfigError(f"no reference {name!r}: choose {CHOICES}")
-    return load_builtin(completed)
+    kind, _, rest = name.partition(":")
+    wanted = None if constraints is None else Selection.of_constraints(constraints)
+    if name == "builtin":
+        return load_builtin(completed)
+    if kind == "snapshot" and rest:
+        return load_snapshot(Path(rest), scheme)
+    if kind == "mp" and (rest or name == "mp"):
+        from discovery.reference.materials_project import load_materials_project
+
+        return load_materials_project(Selection.parse(rest) if rest else wanted, name)
+    if kind == "optimade" and rest:
+        from discovery.reference.optimade import load_optimade
+
+        return load_optimade(rest, wanted, scheme)
+    raise ConfigError(f"no reference {name!r}: choose {CHOICES}")

@@ -21,7 +21,7 @@ from discovery.report.charts import calibration_chart, discovery_chart, error_ch
 from discovery.report.elements import element_map
 from discovery.report.hulls import best_systems, binary_diagram, decomposition_table, marks, ternary_diagram
 from discovery.report.markup import paragraph, section
-from discovery.report.tables import best_table, funnel_table, learning_table, reject_tables, stage_table
+from discovery.report.tables import all_candidates, best_table, funnel_table, learning_table, reject_tables, stage_table
 
 BEST = 20  # candidates in the table, and those whose systems are drawn
 HULL_LEGEND = (
@@ -120,7 +120,7 @@ def _outcome_sections(story: Story) -> list[str]:
         surrogate, scheme = story.campaign.models.surrogate, story.campaign.reference.scheme
         quality += [calibration_chart(pairs, partial(surrogate.interval, scheme)), error_chart(pairs)]
     return [
-        section("Best compounds", best_table(story.best)),
+        section("Best compounds", best_table(story.best), all_candidates(story.found)),
         section("Discovery curve", discovery_chart(story.found, n_calls, ends, story.tolerance)),
         section("Estimates against measurements", f'<div class="panels">{"".join(quality)}</div>'),
         section("Hulls of the best systems", *_hulls(story)),
@@ -156,6 +156,7 @@ def _provenance(story: Story) -> str:
     return section(
         "Provenance",
         _listed("Inputs", inputs),
+        _notes(story.campaign.reference.notes),
         _listed("Oracle, the same in every measurement", _shared_provenance(story.found)),
         _listed("Software that wrote this report", software),
         f"<details><summary>Configuration (config.toml)</summary><pre>{escape(config)}</pre></details>",
@@ -166,6 +167,12 @@ def _shared_provenance(found: Sequence[Outcome]) -> dict[str, str]:
     """What all measurements state alike: versions, not the particulars of one of them."""
     stated = [{(k, str(v)) for k, v in o.measurement.provenance.items()} for o in found]
     return dict(sorted(set.intersection(*stated))) if stated else {}
+
+
+def _notes(notes: Sequence[str]) -> str:
+    """What has to be known of the reference: corrections, entries that were left out."""
+    items = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    return f"<h3>Reference</h3><ul>{items}</ul>" if notes else ""
 
 
 def _listed(title: str, values: Mapping[str, object]) -> str:

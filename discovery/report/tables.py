@@ -97,18 +97,35 @@ def best_table(best: Sequence[Outcome]) -> str:
     return table(header, rows, caption, words=(0, 3, 4, 5, 6))
 
 
-def _best_row(outcome: Outcome) -> tuple[Cell, ...]:
+def all_candidates(found: Sequence[Outcome]) -> str:
+    """Every validated candidate with the phases that it competes with, folded up."""
+    rows: list[tuple[Cell, ...]] = [
+        (formula_html(o.formula), escape(validated_text(o)), escape(predicted_text(o)), _phases(o)) for o in found
+    ]
+    caption = "In the order of the oracle calls. Candidates that were not validated are in candidates.csv."
+    header = ("compound", "validated", "predicted", "competing phases")
+    return (
+        f"<details><summary>All {len(found)} validated candidates</summary>"
+        f"{table(header, rows, caption, words=(0, 3))}</details>"
+    )
+
+
+def _phases(outcome: Outcome) -> str:
+    """The competing phases, as they were when the candidate was ranked."""
     estimate = outcome.estimate
-    phases = " + ".join(formula_html(phase) for phase in estimate.competing_phases) if estimate else ""
-    unmeasured = " <small>(known phases here have no measured energy)</small>"
-    if estimate and estimate.unmeasured_phases:
-        phases += unmeasured
+    if estimate is None:
+        return ""
+    unmeasured = " <small>(known phases here have no measured energy)</small>" if estimate.unmeasured_phases else ""
+    return " + ".join(formula_html(phase) for phase in estimate.competing_phases) + unmeasured
+
+
+def _best_row(outcome: Outcome) -> tuple[Cell, ...]:
     link = f'<a href="{escape(outcome.structure)}">CIF</a>' if outcome.structure else ""
     return (
         f"<strong>{formula_html(outcome.formula)}</strong>",
         escape(validated_text(outcome)),
         escape(predicted_text(outcome)),
-        phases,
+        _phases(outcome),
         escape(outcome.measurement.prototype or ""),
         f"{escape(outcome.why)} (round {outcome.round})",
         link,

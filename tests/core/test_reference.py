@@ -237,9 +237,9 @@ def test_snapshot_needs_one_scheme(tmp_path: Path) -> None:
         load_reference(f"snapshot:{unnamed}")
 
 
-@pytest.mark.parametrize("name", ["", "snapshot:", "mp", "builtin:x"])
+@pytest.mark.parametrize("name", ["", "snapshot:", "mpx", "mp:", "builtin:x", "optimade:"])
 def test_unknown_references_list_the_choices(name: str) -> None:
-    with pytest.raises(ConfigError, match="builtin or snapshot:FILE"):
+    with pytest.raises(ConfigError, match=r"builtin, mp.*snapshot:FILE"):
         load_reference(name)
 
 
@@ -248,4 +248,4 @@ def test_info_prints_one_json_object(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(["info", "--reference", f"snapshot:{path}", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["phases"] == 1
     assert main(["info", "--reference", "nonsense"]) == 2
-    assert "builtin or snapshot:FILE" in capsys.readouterr().err
+    assert "optimade:URL or snapshot:FILE" in capsys.readouterr().err

@@ -224,3 +224,11 @@ def test_labels_avoid_each_other_and_give_up_where_there_is_no_room() -> None:
 def test_formulas_and_bars() -> None:
     assert formula_html("Mg2TiO4*") == "Mg<sub>2</sub>TiO<sub>4</sub>*"
     assert (log_share(0, 999), log_share(999, 999), log_share(0, 0)) == (0.0, 1.0, 0.0)
+
+
+def test_every_validated_candidate_is_listed_with_its_competing_phases(campaign: Campaign) -> None:
+    text = Page(written(campaign)).text
+    _, _, listed = text.partition("All 4 validated candidates")
+    for formula in ("MgTiO 3", "MgO 2", "Mg 2 TiO 4", "LiMgClO"):
+        after = listed.partition(f" {formula} ")[2]
+        assert "MgO + TiO 2 *" in after[:80], formula
