@@ -203,6 +203,11 @@ async function started(campaign) {
   location.hash = encodeURIComponent(campaign.id);
 }
 
+function closeViewer() {
+  byId("viewer").hidden = true;
+  document.querySelector(`button[data-formula="${state.viewer.formula}"]`)?.focus();
+}
+
 async function view(row) {
   const cif = await (await request(campaignPath(state.id, `/${row.structure}`))).text();
   byId("viewer").hidden = false;
@@ -224,6 +229,7 @@ async function begin() {
   startTheme(byId("theme-button"), () => state.viewer?.draw());
   campaignForm(byId("new"), started, fail);
   byId("new-button").addEventListener("click", () => toggleForm(byId("new").hidden));
+  byId("viewer-close").addEventListener("click", closeViewer);
   byId("new-close").addEventListener("click", () => toggleForm(false));
   byId("token-button").addEventListener("click", () => attempt(async () => {
     if (await askForToken("Where the service asks for a token, enter the one that its operator gave you.")) await refreshList();

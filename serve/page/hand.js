@@ -39,7 +39,7 @@ export class HandPanel {
     if (!this.asked.length) return show(this.list, this.resultTable());
     const energy = (c) => h("input", { id: `energy-${c.id}`, type: "number", step: "any", "aria-label": `Energy above hull of ${c.formula}, eV/atom` });
     const why = (c) => h("input", { id: `failure-${c.id}`, type: "text", maxlength: 200, "aria-label": `Why ${c.formula} has no energy` });
-    this.list.replaceChildren(h("form", { onsubmit: (event) => this.tell(event) },
+    this.list.replaceChildren(...[h("form", { onsubmit: (event) => this.tell(event) },
       table("Candidates leased to you", [
         { title: "Formula", cell: (c) => formulaNodes(c.formula) },
         { title: "Predicted (eV/atom)", number: true, cell: (c) => `${fixed(c.predicted_energy_above_hull, 3, true)} ± ${fixed(c.std)}` },
@@ -48,7 +48,7 @@ export class HandPanel {
         { title: "or why there is none", cell: why },
       ], this.asked),
       h("div", { class: "row" }, h("label", { for: "tell-scheme" }, "Scheme of the energies"), this.scheme,
-        h("button", { type: "submit", class: "primary", id: "tell-button" }, "Tell"))), this.resultTable());
+        h("button", { type: "submit", class: "primary", id: "tell-button" }, "Tell"))), this.resultTable()].filter(Boolean));
   }
 
   /** One entry for each candidate that was filled in; the key makes a repeated click harmless. */

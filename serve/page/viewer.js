@@ -16,10 +16,11 @@ const paint = ([hue, saturation, light], change = 0) => `hsl(${hue} ${saturation
 /** The picture and what can be done with it, for one CIF. */
 export class Viewer {
   constructor(target, formula, cif) {
+    this.formula = formula;
     this.found = crystal(cif);
     this.scene = scene(this.found);
     this.canvas = h("canvas", { id: "canvas", width: WIDTH, height: HEIGHT, tabindex: "0", role: "img", "aria-describedby": "viewer-help",
-      "aria-label": this.sentence(formula), onkeydown: (event) => this.key(event) });
+      "aria-label": this.sentence(), onkeydown: (event) => this.key(event) });
     this.drag();
     target.replaceChildren(
       h("div", { class: "viewer" }, this.canvas, this.legend(), this.buttons()),
@@ -28,10 +29,10 @@ export class Viewer {
     this.reset();
   }
 
-  sentence(formula) {
+  sentence() {
     const { cell, atoms } = this.found;
     const edges = [cell.a, cell.b, cell.c].map((edge) => edge.toFixed(2)).join(", ");
-    return `Crystal structure of ${formula}: ${atoms.length} atoms in a cell with edges ${edges} Angstrom`;
+    return `Crystal structure of ${this.formula}: ${atoms.length} atoms in a cell with edges ${edges} Angstrom`;
   }
 
   reset() {
