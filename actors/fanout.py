@@ -9,8 +9,9 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Protocol
 
 from discovery.errors import OracleError
@@ -59,11 +60,12 @@ class Limits:
 
 
 def fan_out(
-    pool: Pool, formulas: Sequence[str], limits: Limits, clock: Callable[[], float] = time.monotonic
+    pool: Pool, formulas: Iterable[str], limits: Limits, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[Answer]:
     """Ask `pool` for every formula once; answers as they come.
 
-    An answer is handed over before its worker is asked for the next formula, so that it can be committed first.
+    An answer is handed over before its worker is asked for the next formula, so that it can be committed first. Beyond
+    the first one of each worker, a formula is taken from `formulas` when a worker is free for it.
 
     Raises:
         OracleError: workers die before they are ready, or their oracle cannot be started.
@@ -91,11 +93,15 @@ class _Call:
 class _FanOut:
     """The state of one fan-out."""
 
-    def __init__(self, pool: Pool, formulas: Sequence[str], limits: Limits, clock: Callable[[], float]) -> None:
+    def __init__(self, pool: Pool, formulas: Iterable[str], limits: Limits, clock: Callable[[], float]) -> None:
         self._pool = pool
         self._limits = limits
         self._clock = clock
-        self._waiting = deque(_Task(formula) for formula in dict.fromkeys(formulas))
+        self._source = _distinct(formulas)
+        self._waiting = deque(islice(self._source, pool.size))
+        self._again: deque[_Task] = (
+            deque()
+        )  # their worker died: what killed one must not keep the others from being asked
         self._calls: dict[Hashable, _Call] = {}
         self._idle: list[int] = []
         self._oracle = ""
@@ -103,9 +109,9 @@ class _FanOut:
 
     def answers(self) -> Iterator[Answer]:
         """Run until every formula is answered."""
-        for worker in range(min(self._pool.size, len(self._waiting))):
+        for worker in range(len(self._waiting)):
             self._start(worker)
-        while self._waiting or any(call.task for call in self._calls.values()):
+        while self._unfinished():
             for handle in self._pool.wait(list(self._calls), self._patience()):
                 yield from self._ended(handle)
             yield from self._overdue()
@@ -115,10 +121,23 @@ class _FanOut:
         self._calls[self._pool.start(worker)] = _Call(worker, None, self._clock())
 
     def _dispatch(self) -> None:
-        while self._waiting and self._idle:
-            worker, task = self._idle.pop(), self._waiting.popleft()
+        while self._idle and (task := self._next()):
+            worker = self._idle.pop()
             task.attempts += 1
             self._calls[self._pool.submit(worker, task.formula)] = _Call(worker, task, self._clock())
+
+    def _next(self) -> _Task | None:
+        """The next formula to ask for."""
+        if self._waiting:
+            return self._waiting.popleft()
+        return next(self._source, None) or (self._again.popleft() if self._again else None)
+
+    def _unfinished(self) -> bool:
+        """True while an answer is to come; looks for a further formula only where nothing is under way."""
+        if any(call.task for call in self._calls.values()) or self._waiting or self._again:
+            return True
+        self._waiting.extend(islice(self._source, 1))
+        return bool(self._waiting)
 
     def _ended(self, handle: Hashable) -> Iterator[Answer]:
         call = self._calls.pop(handle)
@@ -142,7 +161,7 @@ class _FanOut:
         self._pool.replace(call.worker)
         self._start(call.worker)
         if task is not None and task.attempts < self._limits.attempts:
-            self._waiting.append(task)  # last: what killed one worker must not keep the others from being asked
+            self._again.append(task)
         elif task is not None:
             yield self._failure(call, task, "worker died", str(error))
 
@@ -159,7 +178,7 @@ class _FanOut:
 
     def _patience(self) -> float | None:
         """Seconds until the next call is overdue; 0 where a worker can be asked at once."""
-        if self._waiting and self._idle:
+        if (self._waiting or self._again) and self._idle:
             return 0.0
         started = [call.started for call in self._calls.values() if call.task is not None]
         if self._limits.timeout_s is None or not started:
@@ -169,6 +188,14 @@ class _FanOut:
     def _failure(self, call: _Call, task: _Task, reason: str, detail: str) -> Failure:
         seconds = self._clock() - call.started
         return Failure(task.formula, self._oracle, reason, detail[:500], seconds, task.attempts)
+
+
+def _distinct(formulas: Iterable[str]) -> Iterator[_Task]:
+    seen: set[str] = set()
+    for formula in formulas:
+        if formula not in seen:
+            seen.add(formula)
+            yield _Task(formula)
 
 
 def _counted(answer: Answer, attempts: int) -> Answer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -38,7 +38,7 @@ class Sizes:
     gpus: float  # of one GPU, for every actor
 
 
-def sizes(cpus: int, gpus: int, validators: int | None) -> Sizes:
+def sizes(cpus: int, gpus: int, validators: int | None, cpu_share: float = CPU_SHARE) -> Sizes:
     """Actors for a cluster; all of them fit into it at once, so that none waits for what another one holds."""
     models = min(SAMPLE_CHUNKS, cpus)
     validators = cpus if validators is None else validators
@@ -46,7 +46,7 @@ def sizes(cpus: int, gpus: int, validators: int | None) -> Sizes:
     return Sizes(
         models=models,
         validators=validators,
-        validator_cpus=_floor(CPU_SHARE * min(1.0, cpus / validators)),
+        validator_cpus=_floor(cpu_share * min(1.0, cpus / validators)),
         gpus=_floor(1 / per_gpu) if per_gpu else 0.0,
     )
 
@@ -64,6 +64,7 @@ class RayWorkers:
         validators: how many; None: one per CPU of the cluster.
         threads: torch threads of each actor: equal numbers give equal records.
         limits: what one candidate may cost; None: as its budget says.
+        cpu_share: of the cluster's CPUs that the validators reserve; several campaigns side by side share them.
     """
 
     def __init__(
@@ -73,10 +74,11 @@ class RayWorkers:
         validators: int | None = None,
         threads: int = 1,
         limits: Limits | None = None,
+        cpu_share: float = CPU_SHARE,
     ) -> None:
         self._cluster = cluster
         self._limits = limits
-        size = sizes(cluster.cpus, cluster.gpus, validators)
+        size = sizes(cluster.cpus, cluster.gpus, validators, cpu_share)
         models: Options = {"num_cpus": 0, "num_gpus": size.gpus}
         oracle: Options = {"num_cpus": size.validator_cpus, "num_gpus": size.gpus, "scheduling_strategy": "SPREAD"}
         self._models = ModelPool(size.models, models, threads)
@@ -105,7 +107,7 @@ class RayWorkers:
         """Whether the oracle has a way to measure each."""
         return self._validators.can_measure(formulas)
 
-    def validate(self, formulas: Sequence[str], budget: Budget) -> Iterator[Measurement | Failure]:
+    def validate(self, formulas: Iterable[str], budget: Budget) -> Iterator[Measurement | Failure]:
         """Answers in order of completion."""
         self._validators.budget = budget
         yield from fan_out(self._validators, formulas, self._limits or limits_of(budget))
@@ -132,12 +134,12 @@ def limits_of(budget: Budget) -> Limits:
     return Limits(timeout_s=budget.max_seconds + GRACE_SECONDS)
 
 
-def connect_workers(campaign: Campaign) -> tuple[RayWorkers, list[Observer]]:
+def connect_workers(campaign: Campaign, cpu_share: float = CPU_SHARE) -> tuple[RayWorkers, list[Observer]]:
     """Workers for a campaign on a cluster, and the observer that shows it in Ray's metrics."""
     config = campaign.config
     cluster = connect()
     if cluster.dashboard_hint and sys.stderr.isatty():
         print(cluster.dashboard_hint, file=sys.stderr)
     make_oracle = partial(load_oracle, config.oracle, campaign.reference, config.scheme)
-    workers = RayWorkers(cluster, make_oracle, config.workers, config.threads)
+    workers = RayWorkers(cluster, make_oracle, config.workers, config.threads, cpu_share=cpu_share)
     return workers, [MetricsObserver(campaign.folder.name, config.tolerance)]

@@ -49,15 +49,26 @@ class Campaign:
         self.reference = parts.reference
         self._hull = parts.hull
         self._store = ModelStore(folder / "models")
-        self._generator, self._surrogate = self._store.load(self.finished_rounds, parts.generator, parts.surrogate)
+        self._first = (parts.generator, parts.surrogate)
+        self._latest: tuple[Generator | None, Surrogate] | None = None  # read when first needed
 
     @classmethod
-    def start(cls, folder: Path, config: CampaignConfig, parts: Parts) -> Campaign:
-        """A new campaign; refuses a folder that holds one."""
+    def start(cls, folder: Path, config: CampaignConfig, parts: Parts, ledger_url: str | None = None) -> Campaign:
+        """A new campaign; refuses a folder that holds one.
+
+        Args:
+            folder: of the campaign; its name is the campaign's id where `ledger_url` is given.
+            config: what it does.
+            parts: what it starts from.
+            ledger_url: a database of several campaigns; None: one in the folder.
+        """
         if (folder / "campaign.db").exists():
             raise LedgerError(f"{folder} holds a campaign: add --resume to continue it, or name a new --run-dir")
         folder.mkdir(parents=True, exist_ok=True)
         created = datetime.now(UTC).isoformat(timespec="seconds")
+        if ledger_url is not None:
+            ledger = Ledger.create(ledger_url, folder.name, created, config.to_toml(), parts.inputs)
+            return cls(folder, config, ledger, parts)
         # Made complete under another name: a kill cannot leave half a ledger behind.
         partial = folder / "campaign.db.partial"
         partial.unlink(missing_ok=True)
@@ -85,12 +96,12 @@ class Campaign:
     @property
     def generator(self) -> Generator | None:
         """The generator of the last finished round; None where a list of candidates takes its place."""
-        return self._generator
+        return self._learned()[0]
 
     @property
     def models(self) -> Models:
         """The models of the last finished round, with the hull that candidates face: the reference and the finds."""
-        return Models(self._generator, self._surrogate, self.hull_with_finds())
+        return Models(*self._learned(), self.hull_with_finds())
 
     @property
     def reference_hull(self) -> AnyHull:
@@ -120,9 +131,18 @@ class Campaign:
 
     def accept(self, round_number: int, answer: Measurement | Failure) -> Measurement | Failure:
         """Commit an oracle's answer, with its energy above the reference's hull filled in; returns what is kept."""
-        if isinstance(answer, Measurement) and answer.energy_above_hull is None:
-            answer = dataclasses.replace(answer, energy_above_hull=self.energy_above_hull(answer))
+        answer = self.placed(answer)
         self.ledger.save_answer(round_number, answer)
+        return answer
+
+    def placed(self, answer: Measurement | Failure) -> Measurement | Failure:
+        """The answer with its energy above the reference's hull filled in where it came without.
+
+        Raises:
+            SchemeError: it has neither, and its scheme is not the hull's.
+        """
+        if isinstance(answer, Measurement) and answer.energy_above_hull is None:
+            return dataclasses.replace(answer, energy_above_hull=self.energy_above_hull(answer))
         return answer
 
     def energy_above_hull(self, answer: Measurement) -> float:
@@ -148,7 +168,7 @@ class Campaign:
         self.ledger.save_record(record)
         self._store.prune(record.round)
         # Read back, so that a resumed campaign goes on with exactly the same numbers.
-        self._generator, self._surrogate = self._store.load(record.round, learned.generator, learned.surrogate)
+        self._latest = self._store.load(record.round, learned.generator, learned.surrogate)
 
     def answers_of(self, round_number: int) -> list[Measurement | Failure]:
         """Answers of one round, sorted by formula."""
@@ -183,6 +203,11 @@ class Campaign:
         """Lowest measured energy above hull, eV/atom; None before the first measurement."""
         rows = measurements(answer for _, answer in self.ledger.answers().values())
         return min((row.energy_above_hull for row in rows if row.energy_above_hull is not None), default=None)
+
+    def _learned(self) -> tuple[Generator | None, Surrogate]:
+        if self._latest is None:
+            self._latest = self._store.load(self.finished_rounds, *self._first)
+        return self._latest
 
     def _as_phase(self, answer: Measurement | Failure) -> Phase | None:
         if not isinstance(answer, Measurement) or answer.scheme != self._hull.scheme:

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from discovery import vocabulary
 from discovery.charge_grammar import charge_grammar
-from discovery.errors import ConfigError
+from discovery.errors import ConfigError, DiscoveryError
 from discovery.generators.base import SamplingOptions
 from discovery.grammar import FreeGrammar, Grammar
 from discovery.records import Sample
 from discovery.vocabulary import END, START
 
+TOGETHER = 2048  # rows of several orders that the network reads in one step: bounds its memory
 EFFECTIVE = 0.2  # smallest share of rows that may carry the weight; higher costs distinct samples
 
 
@@ -68,35 +69,121 @@ def sample(decoder: Decoder, n: int, rng: np.random.Generator, options: Sampling
     A sequence's log-probability is the model's own (temperature 1, no mask) for the tokens that were drawn, so that it
     compares with the likelihood of any other formula whatever the grammar allowed.
     """
-    if not options.temperature > 0 or options.batch_size < 1 or n < 0:
+    [found] = sample_together(decoder, [Order(n, rng, options)])
+    if isinstance(found, DiscoveryError):
+        raise found
+    return found
+
+
+@dataclass(frozen=True)
+class Order:
+    """One request for samples among several that are decoded together."""
+
+    n: int
+    rng: np.random.Generator
+    options: SamplingOptions
+
+
+def sample_together(decoder: Decoder, orders: Sequence[Order]) -> list[list[Sample] | DiscoveryError]:
+    """The samples of each order; where one cannot be met, its error as a value.
+
+    The network reads the rows of all orders in one step. Each order draws from its own `rng`, in the same sequence as
+    alone, so only the last digits of the network's sums can tell whether it was alone: for equal samples in any company
+    use a network in double precision (`discovery.generators.together`).
+    """
+    found: list[list[Sample] | DiscoveryError] = []
+    open_orders: list[_Stream] = []
+    for order in orders:
+        try:
+            stream = _Stream(order, _checked_grammar(order, decoder.max_atoms))
+            open_orders.append(stream)
+            found.append(stream.samples)
+        except DiscoveryError as error:
+            found.append(error)
+    while open_orders := [stream for stream in open_orders if stream.missing]:
+        _sample_batch(decoder, _batch_of(open_orders))
+    return found
+
+
+def _checked_grammar(order: Order, max_atoms: int) -> Grammar[Any]:
+    options = order.options
+    if not options.temperature > 0 or options.batch_size < 1 or order.n < 0:
         raise ConfigError("sampling needs a temperature above 0, a batch size of 1 or more and n of 0 or more")
-    grammar = grammar_of(options, decoder.max_atoms)
-    samples: list[Sample] = []
-    while len(samples) < n:
-        rows = min(options.batch_size, n - len(samples))
-        samples += _sample_batch(decoder, rows, grammar, rng, options.temperature)
-    return samples
+    return grammar_of(options, max_atoms)
 
 
-def _sample_batch(
-    decoder: Decoder, n: int, grammar: Grammar[Any], rng: np.random.Generator, temperature: float
-) -> list[Sample]:
-    decoder.begin()
-    rows = [_Row(grammar.start())] * n
-    reading = np.arange(n)  # the rows that the decoder follows, in its order
-    while len(reading):
-        last = np.array([(rows[index].tokens or (START,))[-1] for index in reading], dtype=np.int64)
-        logits = decoder.step(last).astype(np.float64)
+class _Stream:
+    """An order that is being worked on."""
+
+    def __init__(self, order: Order, grammar: Grammar[Any]) -> None:
+        self.samples: list[Sample] = []
+        self._order = order
+        self._grammar = grammar
+        self._rows: list[_Row] = []
+        self.reading = np.arange(0)  # those of its rows that the decoder follows, in its order
+
+    @property
+    def missing(self) -> int:
+        """Samples still to be written."""
+        return self._order.n - len(self.samples)
+
+    @property
+    def next_size(self) -> int:
+        """Rows of its next batch."""
+        return min(self._order.options.batch_size, self.missing)
+
+    def begin(self) -> None:
+        """Start the next batch."""
+        self._rows = [_Row(self._grammar.start())] * self.next_size
+        self.reading = np.arange(len(self._rows))
+
+    def last_tokens(self) -> list[int]:
+        """The last token of each row that the decoder follows."""
+        return [(self._rows[index].tokens or (START,))[-1] for index in self.reading]
+
+    def extend(self, logits: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Draw one token per followed row; returns which of the followed rows the decoder goes on with."""
+        rng, rows = self._order.rng, self._rows
+        chance = (rng, self._order.options.temperature)
         for index, row in zip(
-            reading, _extended([rows[i] for i in reading], logits, grammar, (rng, temperature)), strict=True
+            self.reading, _extended([rows[i] for i in self.reading], logits, self._grammar, chance), strict=True
         ):
             rows[index] = row
         weights = np.array([row.log_weight for row in rows])
-        origins = survivors(weights, rng) if grammar.selective else None
+        origins = survivors(weights, rng) if self._grammar.selective else None
         if origins is not None:
-            rows = [replace(rows[origin], log_weight=0.0) for origin in origins]
-        reading = _follow(decoder, rows, reading, origins)
-    return [sample_of(row.tokens, row.log_probability) for row in rows]
+            self._rows = [replace(rows[origin], log_weight=0.0) for origin in origins]
+        self.reading, places = _follow(self._rows, self.reading, origins)
+        return places
+
+    def finish(self) -> None:
+        """Keep the batch's samples."""
+        self.samples += [sample_of(row.tokens, row.log_probability) for row in self._rows]
+
+
+def _batch_of(streams: Sequence[_Stream]) -> list[_Stream]:
+    """The first streams whose next batches fit together; one at least."""
+    sizes = np.cumsum([stream.next_size for stream in streams])
+    return list(streams[: max(1, int((sizes <= TOGETHER).sum()))])
+
+
+def _sample_batch(decoder: Decoder, streams: Sequence[_Stream]) -> None:
+    """The next batch of each stream."""
+    decoder.begin()
+    for stream in streams:
+        stream.begin()
+    while active := [stream for stream in streams if len(stream.reading)]:
+        followed = [len(stream.reading) for stream in active]
+        tokens = [token for stream in active for token in stream.last_tokens()]
+        logits = decoder.step(np.array(tokens, dtype=np.int64)).astype(np.float64)
+        starts = np.cumsum([0, *followed[:-1]])
+        parts = np.split(logits, starts[1:])
+        kept = [start + stream.extend(part) for start, stream, part in zip(starts, active, parts, strict=True)]
+        places = np.concatenate(kept)
+        if len(places) and not np.array_equal(places, np.arange(len(tokens))):
+            decoder.keep(places)
+    for stream in streams:
+        stream.finish()
 
 
 def _extended(
@@ -139,16 +226,13 @@ def survivors(log_weights: NDArray[np.float64], rng: np.random.Generator) -> NDA
 
 
 def _follow(
-    decoder: Decoder, rows: list[_Row], reading: NDArray[np.int64], origins: NDArray[np.int64] | None
-) -> NDArray[np.int64]:
-    """Point the decoder at the unfinished rows; returns them."""
+    rows: list[_Row], reading: NDArray[np.int64], origins: NDArray[np.int64] | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The unfinished rows, and where among those that were read each of them comes from."""
     unfinished = np.array([index for index, row in enumerate(rows) if not row.finished], dtype=np.int64)
     position = {int(index): place for place, index in enumerate(reading)}
     sources = unfinished if origins is None else origins[unfinished]
-    places = np.array([position[int(source)] for source in sources], dtype=np.int64)
-    if len(places) and not np.array_equal(places, np.arange(len(reading))):
-        decoder.keep(places)
-    return unfinished
+    return unfinished, np.array([position[int(source)] for source in sources], dtype=np.int64)
 
 
 def draw(logits: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +91,9 @@ class Ledger:
 
     @classmethod
     def create(cls, url: str, campaign: str, created: str, config: str, inputs: Mapping[str, str]) -> Ledger:
-        """A new ledger with one campaign in it."""
+        """A new ledger with one campaign in it; or one more campaign in a database of several."""
         ledger = cls(url)
-        with ledger._transaction() as connection:
+        with ledger.transaction() as connection:
             _METADATA.create_all(connection)
             row = {"id": campaign, "schema_version": SCHEMA_VERSION, "created": created}
             connection.execute(CAMPAIGNS.insert().values(**row, config=config, inputs=dict(inputs)))
@@ -101,13 +101,15 @@ class Ledger:
         return ledger
 
     @classmethod
-    def open(cls, url: str) -> Ledger:
-        """An existing ledger."""
+    def open(cls, url: str, campaign: str | None = None) -> Ledger:
+        """An existing ledger; `campaign` names the one that is meant in a database of several."""
         ledger = cls(url)
-        with ledger._transaction() as connection:
+        with ledger.transaction() as connection:
             if not sa.inspect(connection).has_table("campaigns"):
                 raise LedgerError(f"{url} is no campaign ledger: name the run folder of a campaign, or a new one")
-            rows = connection.execute(sa.select(CAMPAIGNS.c.id, CAMPAIGNS.c.schema_version)).all()
+            query = sa.select(CAMPAIGNS.c.id, CAMPAIGNS.c.schema_version)
+            named = query if campaign is None else query.where(CAMPAIGNS.c.id == campaign)
+            rows = connection.execute(named).all()
         if len(rows) != 1:
             raise LedgerError(f"{url} holds {len(rows)} campaigns instead of one: start in a new --run-dir")
         if rows[0].schema_version != SCHEMA_VERSION:
@@ -126,13 +128,13 @@ class Ledger:
 
     def header(self) -> sa.Row[Any]:
         """The campaign's row."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return connection.execute(sa.select(CAMPAIGNS).where(CAMPAIGNS.c.id == self._campaign)).one()
 
     def save_proposal(self, proposal: Proposal) -> None:
         """A round begins: its candidates, and the batch with its order of oracle calls."""
         fields = dataclasses.asdict(dataclasses.replace(proposal, candidates=()))
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             first_call = connection.execute(self._count_calls()).scalar_one() + 1
             calls = {formula: first_call + i for i, formula in enumerate(proposal.selected)}
             for item in proposal.candidates:
@@ -140,27 +142,60 @@ class Ledger:
             row = {"campaign": self._campaign, "round": proposal.round, "proposal": fields}
             connection.execute(ROUNDS.insert().values(**row))
 
-    def save_answer(self, round_number: int, answer: Measurement | Failure) -> None:
-        """An oracle call is finished; a second answer for the same candidate changes nothing."""
+    def save_answer(
+        self, round_number: int, answer: Measurement | Failure, beside: Sequence[sa.Executable] = ()
+    ) -> None:
+        """An oracle call is finished; a second answer for the same candidate changes nothing.
+
+        A measurement takes the place of an earlier failure. `beside` is executed in the same transaction.
+        """
         kind = "measurement" if isinstance(answer, Measurement) else "failure"
         fields = dataclasses.asdict(answer)
         row = {"campaign": self._campaign, "formula": answer.formula, "round": round_number, "kind": kind}
         status = "validated" if kind == "measurement" else "failed"
-        with self._transaction() as connection:
-            if connection.execute(self._answer_of(answer.formula)).first() is not None:
+        with self.transaction() as connection:
+            for statement in beside:
+                connection.execute(statement)
+            earlier = connection.execute(self._kind_of(answer.formula)).scalar_one_or_none()
+            if earlier in ("measurement", kind):
                 return
+            connection.execute(ANSWERS.delete().where(*self._answered(answer.formula)))
             connection.execute(ANSWERS.insert().values(**row, answer=_jsonable(fields)))
             connection.execute(CANDIDATES.update().where(*self._is(answer.formula)).values(status=status))
+
+    def ask_also(self, round_number: int, reasons: Mapping[str, str], beside: Sequence[sa.Executable] = ()) -> None:
+        """More candidates of a begun round are asked for, in this order; `beside` is in the same transaction.
+
+        Args:
+            round_number: of the open round.
+            reasons: formula of a candidate -> why it is asked for; one that was asked before keeps its place.
+            beside: further statements.
+        """
+        with self.transaction() as connection:
+            call = connection.execute(self._count_calls()).scalar_one()
+            for formula, reason in reasons.items():
+                new = {"status": "selected", "reason": reason, "selected_round": round_number, "call": call + 1}
+                where = (*self._is(formula), CANDIDATES.c.call.is_(None))
+                call += connection.execute(CANDIDATES.update().where(*where).values(**new)).rowcount
+            for statement in beside:
+                connection.execute(statement)
+
+    def forget(self) -> None:
+        """Remove the campaign from its database."""
+        with self.transaction() as connection:
+            for table in (ROUNDS, ANSWERS, CANDIDATES):
+                connection.execute(table.delete().where(table.c.campaign == self._campaign))
+            connection.execute(CAMPAIGNS.delete().where(CAMPAIGNS.c.id == self._campaign))
 
     def save_record(self, record: RoundRecord) -> None:
         """A round ends."""
         where = (ROUNDS.c.campaign == self._campaign, ROUNDS.c.round == record.round)
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             connection.execute(ROUNDS.update().where(*where).values(record=_jsonable(dataclasses.asdict(record))))
 
     def save_summary(self, summary: Mapping[str, object] | None) -> None:
         """The campaign ends (or, with None, goes on)."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             values = {"summary": None if summary is None else dict(summary)}
             connection.execute(CAMPAIGNS.update().where(CAMPAIGNS.c.id == self._campaign).values(**values))
 
@@ -187,21 +222,24 @@ class Ledger:
     def calls(self) -> list[str]:
         """Reduced formulas in the order in which the oracle was asked."""
         where = (CANDIDATES.c.campaign == self._campaign, CANDIDATES.c.call.is_not(None))
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             query = sa.select(CANDIDATES.c.formula).where(*where).order_by(CANDIDATES.c.call)
             return list(connection.execute(query).scalars())
 
     def _rows(self, table: sa.Table, order: sa.Column[Any]) -> list[sa.Row[Any]]:
         query = sa.select(table).where(table.c.campaign == self._campaign).order_by(order)
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return list(connection.execute(query).all())
 
     def _count_calls(self) -> sa.Select[Any]:
         where = (CANDIDATES.c.campaign == self._campaign, CANDIDATES.c.call.is_not(None))
         return sa.select(sa.func.count()).select_from(CANDIDATES).where(*where)
 
-    def _answer_of(self, formula: str) -> sa.Select[Any]:
-        return sa.select(ANSWERS.c.formula).where(ANSWERS.c.campaign == self._campaign, ANSWERS.c.formula == formula)
+    def _kind_of(self, formula: str) -> sa.Select[Any]:
+        return sa.select(ANSWERS.c.kind).where(*self._answered(formula))
+
+    def _answered(self, formula: str) -> tuple[sa.ColumnElement[bool], ...]:
+        return ANSWERS.c.campaign == self._campaign, ANSWERS.c.formula == formula
 
     def _is(self, formula: str) -> tuple[sa.ColumnElement[bool], ...]:
         return CANDIDATES.c.campaign == self._campaign, CANDIDATES.c.formula == formula
@@ -215,7 +253,8 @@ class Ledger:
         changed["times_proposed"] = CANDIDATES.c.times_proposed + 1
         return insert.on_conflict_do_update(index_elements=["campaign", "formula"], set_=changed)
 
-    def _transaction(self) -> _Transaction:
+    def transaction(self) -> _Transaction:
+        """A transaction on the campaign's database, for tables that others keep beside these."""
         return _Transaction(self._engine, self._url)
 
 

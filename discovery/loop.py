@@ -20,6 +20,7 @@ from discovery.errors import ConfigError
 from discovery.events import Observer, Observers
 from discovery.export import export_campaign
 from discovery.options import add_constraint_options, constraints_from, exit_with, torch_device
+from discovery.oracles.external import EXTERNAL
 from discovery.parts import load_campaign_oracle, load_parts
 from discovery.report import write_report
 from discovery.rounds import EXHAUSTED, run_campaign
@@ -68,6 +69,8 @@ def run(args: argparse.Namespace) -> int:
     config = configuration(args)
     folder = _folder(args)
     torch.set_num_threads(config.threads)
+    if config.oracle == EXTERNAL:
+        raise ConfigError("--oracle external is asked through the service: start `make serve`, see docs/service.md")
     campaign = _open(args, config, folder)
     summary = _finished_summary(campaign, config)
     earlier = _seconds_before(campaign)

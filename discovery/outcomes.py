@@ -61,10 +61,13 @@ class Outcome:
 
 
 def outcomes(campaign: Campaign) -> list[Outcome]:
-    """All validated candidates, in the order in which the oracle was asked."""
+    """All validated candidates that have a place on the hull, in the order in which the oracle was asked.
+
+    A label of a foreign scheme without an energy above hull is kept apart: it is learned, but has no such place.
+    """
     answers = campaign.ledger.answers()
     rows = [row for row in campaign.ledger.candidates() if row.call is not None and row.formula in answers]
-    found = [_outcome(row, *answers[row.formula]) for row in rows if isinstance(answers[row.formula][1], Measurement)]
+    found = [_outcome(row, *answers[row.formula]) for row in rows if _is_placed(campaign, answers[row.formula][1])]
     return sorted(found, key=lambda outcome: outcome.call)
 
 
@@ -97,6 +100,12 @@ def _is_reduced(formula: str) -> bool:
         return reduced_formula(formula) == formula
     except CompositionError:
         return False
+
+
+def _is_placed(campaign: Campaign, answer: object) -> bool:
+    if not isinstance(answer, Measurement):
+        return False
+    return answer.energy_above_hull is not None or answer.scheme == campaign.reference.scheme
 
 
 def _outcome(row: Any, number: int, answer: object) -> Outcome:

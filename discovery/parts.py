@@ -3,34 +3,53 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from discovery.campaign import Parts
 from discovery.config import CampaignConfig
 from discovery.errors import ConfigError, DataError, SchemeError
 from discovery.formulas import read_formulas
+from discovery.generators.base import Generator
 from discovery.generators.zoo import load_generator
 from discovery.hull import Hull
 from discovery.oracles.base import Oracle
 from discovery.oracles.loading import load_oracle
 from discovery.ranking import AnyHull
 from discovery.reference.base import Reference
-from discovery.reference.competition import completed_hull
+from discovery.reference.competition import CompletedHull
 from discovery.reference.loading import load_reference
+from discovery.surrogates.base import Surrogate
 from discovery.surrogates.zoo import load_surrogate
 
 
-def load_parts(config: CampaignConfig) -> Parts:
+@dataclass(frozen=True)
+class Loaders:
+    """Where parts come from: a service that runs many campaigns keeps what it has loaded."""
+
+    reference: Callable[[str, str | None, bool], Reference] = load_reference
+    surrogate: Callable[[str], Surrogate] = load_surrogate
+    generator: Callable[[str], Generator] = load_generator
+    hull: Callable[[Reference], Hull] = lambda reference: Hull(reference.phases, reference.scheme)
+
+
+def load_parts(config: CampaignConfig, load: Loaders | None = None) -> Parts:
     """Load everything that a configuration names.
+
+    Args:
+        config: of a campaign.
+        load: where models and reference come from; None: their files.
 
     Raises:
         DiscoveryError: whatever is missing, damaged or does not fit together, before anything is written.
     """
     if config.candidates is not None:
         read_formulas(Path(config.candidates))  # a bad row must show before anything is written
-    reference = load_reference(config.reference, config.scheme, config.complete_hull)
-    surrogate = load_surrogate(config.surrogate)
-    generator = None if config.candidates is not None else load_generator(config.model)
+    load = load or Loaders()
+    reference = load.reference(config.reference, config.scheme, config.complete_hull)
+    surrogate = load.surrogate(config.surrogate)
+    generator = None if config.candidates is not None else load.generator(config.model)
     if reference.scheme not in surrogate.schemes:
         raise SchemeError(
             f"the surrogate {config.surrogate} predicts {', '.join(surrogate.schemes)}, but the reference "
@@ -38,9 +57,9 @@ def load_parts(config: CampaignConfig) -> Parts:
         )
     oracle = load_campaign_oracle(config, reference)
     check_oracle(oracle, reference, config)
-    hull: AnyHull = Hull(reference.phases, reference.scheme)
+    hull: AnyHull = load.hull(reference)
     if config.complete_hull:
-        hull = completed_hull(reference, surrogate)
+        hull = CompletedHull(load.hull(reference), reference.known, surrogate)
     inputs = {
         "generator": "" if generator is None else generator.version,
         "surrogate": surrogate.version,

@@ -8,8 +8,9 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -38,21 +39,37 @@ def run_campaign(campaign: Campaign, workers: Workers, observer: Observer) -> st
     return f"{campaign.config.rounds} rounds finished"
 
 
-def run_round(campaign: Campaign, workers: Workers, observer: Observer) -> bool:
-    """One round, or the rest of an interrupted one; False where there was nothing left to ask for."""
-    number = campaign.finished_rounds + 1
+def never() -> bool:
+    """What a round is asked to stop by where nobody does."""
+    return False
+
+
+def run_round(campaign: Campaign, workers: Workers, observer: Observer, stopped: Callable[[], bool] = never) -> bool:
+    """One round, or the rest of an interrupted one; False where there was nothing left to ask for.
+
+    Once `stopped` says so, no further oracle call is begun; the round stays open, to be taken up again.
+    """
+    proposal = open_round(campaign, workers, observer)
+    if proposal is None:
+        return False
+    with _timed(observer, proposal.round, "validate", len(proposal.selected)) as seconds:
+        _validate(campaign, workers, proposal, observer, stopped)
+    if not (stopped() and campaign.unanswered(proposal)):
+        tell(campaign, workers, proposal, observer, seconds)
+    return True
+
+
+def open_round(campaign: Campaign, workers: Workers, observer: Observer) -> Proposal | None:
+    """The proposal of the round that is open, or of a new one, committed; None where nothing is left to ask for."""
     workers.load(campaign.models)
     proposal = campaign.open_proposal()
     if proposal is None:
         proposal = ask(campaign, workers, observer)
         if not proposal.selected:
-            return False
+            return None
         campaign.begin(proposal)
     observer.proposed(proposal)
-    with _timed(observer, number, "validate", len(proposal.selected)) as seconds:
-        _validate(campaign, workers, proposal, observer)
-    tell(campaign, workers, proposal, observer, seconds)
-    return True
+    return proposal
 
 
 def ask(campaign: Campaign, workers: Workers, observer: Observer) -> Proposal:
@@ -235,10 +252,12 @@ def _proposal(
     )
 
 
-def _validate(campaign: Campaign, workers: Workers, proposal: Proposal, observer: Observer) -> None:
+def _validate(
+    campaign: Campaign, workers: Workers, proposal: Proposal, observer: Observer, stopped: Callable[[], bool]
+) -> None:
     todo = campaign.unanswered(proposal)
     done = len(proposal.selected) - len(todo)
-    for answer in workers.validate(todo, campaign.config.budget):
+    for answer in workers.validate(takewhile(lambda _: not stopped(), todo), campaign.config.budget):
         kept = campaign.accept(proposal.round, answer)
         done += 1
         observer.answered(kept)
@@ -265,13 +284,16 @@ def _stable(campaign: Campaign, answers: Sequence[Measurement | Failure]) -> lis
 
 def _record(campaign: Campaign, proposal: Proposal, learned: Learned, seconds: Mapping[str, float]) -> RoundRecord:
     answers = campaign.answers_of(proposal.round)
+    answered = {answer.formula for answer in answers}
+    # Late answers, and those of candidates that were handed out beyond the batch, belong to the round they came in.
+    beyond = [formula for formula in campaign.ledger.calls() if formula in answered - set(proposal.selected)]
     failures = Counter(answer.reason for answer in answers if isinstance(answer, Failure))
     return RoundRecord(
         round=proposal.round,
         generated=proposal.generated,
         valid=proposal.valid,
         novel=proposal.novel,
-        selected=proposal.selected,
+        selected=(*proposal.selected, *beyond),
         validated=len(measurements(answers)),
         failed=sum(failures.values()),
         stable=len(_stable(campaign, answers)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -52,8 +52,11 @@ class Workers(Protocol):
     def can_measure(self, formulas: Sequence[str]) -> list[bool]:
         """Whether the oracle has a way to measure each."""
 
-    def validate(self, formulas: Sequence[str], budget: Budget) -> Iterator[Measurement | Failure]:
-        """Answers in order of completion; every formula is answered exactly once."""
+    def validate(self, formulas: Iterable[str], budget: Budget) -> Iterator[Measurement | Failure]:
+        """Answers in order of completion; every formula is answered exactly once.
+
+        A formula is taken from `formulas` when its call begins, so that a round can be stopped by ending them.
+        """
 
     def learn(self, lesson: Lesson) -> Learned:
         """The models after a lesson; those in use do not change."""
@@ -100,7 +103,7 @@ class LocalWorkers:
         """Whether the oracle has a way to measure each."""
         return [self._oracle.can_measure(formula) for formula in formulas]
 
-    def validate(self, formulas: Sequence[str], budget: Budget) -> Iterator[Measurement | Failure]:
+    def validate(self, formulas: Iterable[str], budget: Budget) -> Iterator[Measurement | Failure]:
         """Answers in the order asked."""
         for formula in formulas:
             yield measured(self._oracle, formula, budget)

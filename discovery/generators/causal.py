@@ -73,7 +73,11 @@ class CausalGenerator(NetworkGenerator):
 
     def sample(self, n: int, rng: np.random.Generator, options: SamplingOptions) -> list[Sample]:
         """Exactly `n` raw sequences; see `discovery.decoding.sample`."""
-        return decoding.sample(_CachedDecoder(self), n, rng, options)
+        return decoding.sample(self.decoder(), n, rng, options)
+
+    def decoder(self) -> decoding.Decoder:
+        """The network as decoding sees it."""
+        return _CachedDecoder(self)
 
     def log_probability(self, formulas: Sequence[str]) -> NDArray[np.float64]:
         """Natural log-probability of each formula in canonical order, shape (n,); where it does not `fit`, a mean.

@@ -8,6 +8,7 @@ from typing import Any
 
 from discovery.errors import ConfigError, OracleError
 from discovery.oracles.base import Oracle
+from discovery.oracles.external import EXTERNAL, ExternalOracle
 from discovery.oracles.potential import PotentialOracle
 from discovery.oracles.table import TableOracle
 from discovery.reference.base import Reference
@@ -20,8 +21,9 @@ def load_oracle(name: str, reference: Reference, scheme: str | None = None) -> O
     """The oracle of the option --oracle; CHGNet itself is loaded at its first use.
 
     Args:
-        name: ``chgnet``; ``table:FILE``; or ``module:factory``, where the factory takes no argument and returns an ASE
-            calculator (its attribute `scheme` names its energies, else the option's text does) or an `Oracle`.
+        name: ``chgnet``; ``table:FILE``; ``external``, which answers through the service alone; or ``module:factory``,
+            where the factory takes no argument and returns an ASE calculator (its attribute `scheme` names its
+            energies, else the option's text does) or an `Oracle`.
         reference: gives the elemental references, where it is of the potential's scheme.
         scheme: of table rows that name none (the option --scheme).
 
@@ -33,6 +35,8 @@ def load_oracle(name: str, reference: Reference, scheme: str | None = None) -> O
     kind, _, rest = name.partition(":")
     if name == "chgnet":
         return PotentialOracle("chgnet", _elemental_references(CHGNET_SCHEME, reference))
+    if name == EXTERNAL:
+        return ExternalOracle()
     if kind == "table" and rest:
         return TableOracle(Path(rest), scheme)
     if not rest:
