@@ -2,11 +2,11 @@
 
     python -m benchmarks.load [--seconds 15] [--clients 1,8,32,64] [--out load.json]
 
-Generate and rank at rising numbers of clients, with and without dynamic batching: requests and items a second, p50, p95,
-p99, refusals, errors, peak memory, and the rate of the same work in this process beside it. Then five times the load that
-the service was found to bear: how quickly it refuses, and how long it takes to recover. Every request differs from all
-others and its answer is checked against what was computed in this process, so that a lost, doubled or mistaken answer is
-found. The clients share the machine with the service: the figures are those of the whole.
+Generate and rank at rising numbers of clients, with and without dynamic batching: requests and items a second, p50,
+p95, p99, refusals, errors, peak memory, and the rate of the same work in this process beside it. Then five times the
+load that the service was found to bear: how quickly it refuses, and how long it takes to recover. Every request differs
+from all others and its answer is checked against what was computed in this process, so that a lost, doubled or mistaken
+answer is found. The clients share the machine with the service: the figures are those of the whole.
 """
 
 from __future__ import annotations
@@ -26,11 +26,10 @@ from typing import Any
 
 import httpx
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from benchmarks.load_requests import PATHS, Plan, Reply, mistakes, payload, read_log
 from benchmarks.load_server import Memory, served
+from benchmarks.load_tables import print_tables
 from benchmarks.load_work import InProcess, command_of
 from discovery.errors import ConfigError
 from discovery.options import exit_with
@@ -195,48 +194,6 @@ def psutil_cpus() -> int:
     import psutil
 
     return len(psutil.Process().cpu_affinity())
-
-
-def print_tables(result: dict[str, Any]) -> None:
-    """One table for each kind and setting."""
-    console = Console(stderr=True, width=120)
-    for setting in ("batching", "no_batching", "as_it_is"):
-        for kind, found in result.get(setting, {}).items():
-            inside = result["in_process_items_per_second"][kind]
-            table = Table(title=f"{kind}, {setting.replace('_', ' ')}; in this process {inside:g} items/s")
-            for column in ("clients", "requests/s", "items/s", "of in-process", "p50 ms", "p95 ms", "p99 ms",
-                           "refused", "errors", "wrong", "memory MB"):  # fmt: skip
-                table.add_column(column, justify="right")
-            for one in found["levels"]:
-                table.add_row(*_cells(one))
-            console.print(table)
-            if "overload" in found:
-                console.print(_overload_line(found["overload"]))
-
-
-def _cells(one: dict[str, Any]) -> list[str]:
-    latency = one["latency_ms"] or {}
-    return [
-        str(one["clients"]),
-        f"{one['requests_per_second']:g}",
-        f"{one['items_per_second']:g}",
-        f"{one['share_of_in_process']:.0%}",
-        *(f"{latency.get(name, float('nan')):g}" for name in ("p50", "p95", "p99")),
-        str(one["refused"]),
-        str(sum(one["errors"].values())),
-        str(one["n_wrong_answers"]),
-        str(one["peak_memory_mb"] or "-"),
-    ]
-
-
-def _overload_line(one: dict[str, Any]) -> str:
-    refusal = one["refusal_ms"] or {}
-    return (
-        f"overload: {one['asked_requests_per_second']:g} requests/s asked, {one['answered']} of {one['requests']} answered, "
-        f"{one['refused']} refused (p95 {refusal.get('p95', float('nan')):g} ms; {one['refused_with_retry_after']} with "
-        f"Retry-After), errors {one['errors'] or 'none'}, wrong {one['n_wrong_answers']}, "
-        f"recovered after {one['recovery_seconds']} s, memory grew by {one['memory_growth_mb']} MB"
-    )
 
 
 def parser() -> argparse.ArgumentParser:

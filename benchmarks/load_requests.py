@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-METALS = "Li Na K Rb Cs Mg Ca Sr Ba Al Ga In Sc Y La Ti Zr Hf V Nb Ta Cr Mo W Mn Fe Co Ni Cu Ag Zn Cd Sn Pb Bi".split()
-ANIONS = "O S Se Te F Cl Br I N P".split()
+METALS = re.findall("[A-Z][a-z]?", "LiNaKRbCsMgCaSrBaAlGaInScYLaTiZrHfVNbTaCrMoWMnFeCoNiCuAgZnCdSnPbBi")
+ANIONS = re.findall("[A-Z][a-z]?", "OSSeTeFClBrINP")
 COUNTS = 6  # atoms of each element, from 1
 TOLERANCE = 1e-4  # eV/atom: what the grouping of formulas into batches may change in 32-bit arithmetic
 PATHS = {"rank": "/v1/rank", "generate": "/v1/generate"}
@@ -94,7 +96,7 @@ def mistakes(plan: Plan, replies: Sequence[Reply], expected: Mapping[int, list[A
         expected: shortened answers by the number of the request, as computed in process, of some of them.
     """
     numbers = [reply.number for reply in replies]
-    found = [f"request {number} has two answers" for number in sorted({n for n in numbers if numbers.count(n) > 1})]
+    found = [f"request {number} has two answers" for number, times in sorted(Counter(numbers).items()) if times > 1]
     if lost := sorted(set(range(plan.first, plan.first + len(set(numbers)))) - set(numbers)):
         found.append(f"requests {lost} have no answer")
     successes = [reply for reply in replies if reply.status == 200]
