@@ -135,7 +135,7 @@ async function reload() {
   await candidates.open(id);
 }
 
-async function open(id) {
+async function open(id, byPerson = true) {
   state.stream?.abort();
   Object.assign(state, { id, campaign: null, rows: [], live: [], rounds: [], stage: null, stream: new AbortController() });
   byId("viewer").hidden = true;
@@ -144,7 +144,7 @@ async function open(id) {
   if (!id) return;
   await reload();
   hand.open(id);
-  byId("campaign-title").focus({ preventScroll: true });
+  if (byPerson) byId("campaign-title").focus({ preventScroll: true });
   follow(id, (event) => heard(id, event), state.stream.signal, fail);
 }
 
@@ -236,8 +236,11 @@ async function begin() {
   }));
   addEventListener("hashchange", () => { if (shownId() !== state.id) attempt(() => open(shownId())); });
   await refreshList();
-  await open(shownId());
+  await open(shownId(), false);
   setInterval(() => { if (!document.hidden) refreshList().catch(fail); }, LIST_EVERY_MS);
 }
+
+// a download that was refused, say: nothing fails without a word
+addEventListener("unhandledrejection", (event) => { event.preventDefault(); fail(event.reason); });
 
 attempt(begin);

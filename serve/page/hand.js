@@ -8,27 +8,30 @@ export class HandPanel {
   constructor(target, { told, failed, announce }) {
     Object.assign(this, { target, told, failed, announce, id: null, asked: [], results: [] });
     this.list = h("div", {});
+    this.note = h("p", { class: "hint" });
     this.n = h("input", { id: "ask-n", type: "number", min: 1, max: 100, value: 5 });
     this.scheme = h("input", { id: "tell-scheme", type: "text", required: true, placeholder: "my-dft" });
     target.append(
       h("p", { class: "hint" }, "Candidates that you ask for are leased to you for a time; nobody else is asked for them until it ends."),
       h("form", { class: "row", onsubmit: (event) => this.ask(event) },
         h("label", { for: "ask-n" }, "Number"), this.n, h("button", { type: "submit", id: "ask-button" }, "Ask")),
-      this.list);
+      this.note, this.list);
   }
 
   open(id) {
     if (id === this.id) return;
     Object.assign(this, { id, asked: [], results: [] });
+    this.note.textContent = "";
     this.draw();
   }
 
   async ask(event) {
     event.preventDefault();
     try {
-      const { candidates } = await post(campaignPath(this.id, "/ask"), { n: Number(this.n.value) });
+      const { candidates, reason } = await post(campaignPath(this.id, "/ask"), { n: Number(this.n.value) });
       this.asked.push(...candidates);
-      this.announce(`${candidates.length} candidates are leased to you`);
+      this.note.textContent = candidates.length < Number(this.n.value) ? reason ?? "" : "";
+      this.announce(`${candidates.length} candidates are leased to you. ${this.note.textContent}`);
       this.draw();
     } catch (error) {
       this.failed(error);

@@ -1,0 +1,69 @@
+"""The service in a thread of this process, with small models, and what a test wants to know of it."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from discovery.client import Client
+
+ORACLE = "tests.browser.small_oracle:crystal_oracle"
+WAIT_S = 120.0
+
+
+@dataclass(frozen=True)
+class Running:
+    """A service that answers at `url`."""
+
+    url: str
+    token: str = ""
+
+    def campaign(self, name: str) -> dict[str, Any]:
+        """The summary of the campaign with that name."""
+        with Client(self.url, self.token) as client:
+            return next(one for one in client.campaigns() if one["name"] == name)
+
+    def candidates(self, name: str) -> list[dict[str, Any]]:
+        """All its candidates."""
+        with Client(self.url, self.token) as client:
+            return list(client.candidates(self.campaign(name)["id"]))
+
+    def wait_until(self, campaign: str, status: str) -> None:
+        """Wait for a status."""
+        deadline = time.monotonic() + WAIT_S
+        with Client(self.url, self.token) as client:
+            while (found := client.campaign(campaign))["status"] != status:
+                assert time.monotonic() < deadline, f"{found['status']}: {found['error']}"
+                time.sleep(0.2)
+
+
+@contextmanager
+def running(home: Path, settings: Mapping[str, str]) -> Iterator[Running]:
+    """Serve until the block ends."""
+    import standin
+
+    standin.C.clear()
+    token = settings.get("DISCOVERY_API_TOKENS", "").partition(":")[2]
+    standin.TOKEN = token or None
+    app = standin.app
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.05)
+    try:
+        yield Running(f"http://127.0.0.1:{port}", token)
+    finally:
+        server.should_exit = server.force_exit = True
+        thread.join(10)
