@@ -131,18 +131,9 @@ class Campaign:
 
     def accept(self, round_number: int, answer: Measurement | Failure) -> Measurement | Failure:
         """Commit an oracle's answer, with its energy above the reference's hull filled in; returns what is kept."""
-        answer = self.placed(answer)
-        self.ledger.save_answer(round_number, answer)
-        return answer
-
-    def placed(self, answer: Measurement | Failure) -> Measurement | Failure:
-        """The answer with its energy above the reference's hull filled in where it came without.
-
-        Raises:
-            SchemeError: it has neither, and its scheme is not the hull's.
-        """
         if isinstance(answer, Measurement) and answer.energy_above_hull is None:
-            return dataclasses.replace(answer, energy_above_hull=self.energy_above_hull(answer))
+            answer = dataclasses.replace(answer, energy_above_hull=self.energy_above_hull(answer))
+        self.ledger.save_answer(round_number, answer)
         return answer
 
     def energy_above_hull(self, answer: Measurement) -> float:

@@ -67,7 +67,12 @@ class CampaignConfig:
 
     def to_toml(self) -> str:
         """The configuration as TOML text; unset values are left out."""
-        return tomli_w.dumps(_plain(self))
+        return tomli_w.dumps(self.plain())
+
+    def plain(self) -> dict[str, Any]:
+        """The configuration as nested dictionaries of TOML's types; unset values are left out."""
+        values: dict[str, Any] = _plain(self)
+        return values
 
     def differences(self, other: CampaignConfig) -> dict[str, tuple[object, object]]:
         """Fields, apart from those that may change on resume, that differ: name -> (own value, other value)."""

@@ -32,6 +32,13 @@ def export_campaign(campaign: Campaign) -> None:
 
 
 def write_candidates(campaign: Campaign) -> Path:
+    """Write the table of `candidates_csv` into the run folder."""
+    path = campaign.folder / "candidates.csv"
+    write_whole(path, candidates_csv(campaign))
+    return path
+
+
+def candidates_csv(campaign: Campaign) -> str:
     """One row per candidate, rejected ones too: validated ones first, the most stable of them on top."""
     answers = campaign.ledger.answers()
     asked = [formula for formula, (_, answer) in answers.items() if isinstance(answer, Measurement)]
@@ -40,10 +47,8 @@ def write_candidates(campaign: Campaign) -> Path:
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(sorted(rows, key=_order))
-    path = campaign.folder / "candidates.csv"
-    write_whole(path, text.getvalue())
-    return path
+    writer.writerows(sorted(rows, key=row_order))
+    return text.getvalue()
 
 
 def write_structures(campaign: Campaign) -> list[Path]:
@@ -86,8 +91,13 @@ def candidate_row(row: Any, answer: Answer | None, hull: Hull) -> dict[str, obje
         answer: round and answer of the oracle; None where it was not asked or has not answered.
         hull: of the reference and all finds of the campaign.
     """
+    return {name: _cell(value) for name, value in candidate_values(row, answer, hull).items()}
+
+
+def candidate_values(row: Any, answer: Answer | None, hull: Hull) -> dict[str, object]:
+    """The same as plain values: numbers rounded, None where there is nothing."""
     values = {**_identity(row), **_prediction(row), **_answer(answer, hull)}
-    return {name: _cell(values.get(name)) for name in COLUMNS}
+    return {name: _plain(values.get(name)) for name in COLUMNS}
 
 
 def _identity(row: Any) -> dict[str, object]:
@@ -151,12 +161,16 @@ def _with_finds(measured: Measurement, hull: Hull) -> float | None:
 def _cell(value: object) -> object:
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, float):
-        return round(value, DIGITS) if math.isfinite(value) else ""
     return "" if value is None else value
 
 
-def _order(row: Mapping[str, object]) -> tuple[int, float, str]:
+def _plain(value: object) -> object:
+    if isinstance(value, float):
+        return round(value, DIGITS) if math.isfinite(value) else None
+    return value
+
+
+def row_order(row: Mapping[str, object]) -> tuple[int, float, str]:
     """By status, then the measured energy above hull or (downwards) the acquisition value, then the formula."""
     status, above, value = row["status"], row["energy_above_hull"], row["acquisition"]
     rank = above if isinstance(above, float) else -value if isinstance(value, float) else math.inf

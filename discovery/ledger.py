@@ -288,6 +288,7 @@ def sqlite_url(folder: Path) -> str:
 
 def _durable(connection: Any, _record: Any) -> None:
     connection.execute("PRAGMA journal_mode=WAL")  # readers never block the loop
+    connection.execute("PRAGMA busy_timeout=30000")  # ms; a second writer waits for the first
     connection.execute("PRAGMA synchronous=FULL")  # a committed answer survives a power cut
 
 

@@ -72,6 +72,15 @@ def open_round(campaign: Campaign, workers: Workers, observer: Observer) -> Prop
     return proposal
 
 
+def close_round(campaign: Campaign, workers: Workers, observer: Observer) -> RoundRecord | None:
+    """Learn from the open round and record it, if its batch is answered; None where there is nothing to close."""
+    proposal = campaign.open_proposal()
+    if proposal is None or campaign.unanswered(proposal):
+        return None
+    workers.load(campaign.models)
+    return tell(campaign, workers, proposal, observer, {})
+
+
 def ask(campaign: Campaign, workers: Workers, observer: Observer) -> Proposal:
     """Generate, screen, rank and select; changes nothing in the campaign, and is the same whenever it is repeated."""
     number = campaign.finished_rounds + 1

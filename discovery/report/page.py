@@ -56,8 +56,13 @@ def write_report(campaign: Campaign, summary: Mapping[str, object], folder: Path
         folder: where to write; the run folder if not given, to which the links to structures are relative.
     """
     path = (folder if folder is not None else campaign.folder) / "report.html"
-    write_whole(path, page(_story(campaign, summary)))
+    write_whole(path, report_text(campaign, summary))
     return path
+
+
+def report_text(campaign: Campaign, summary: Mapping[str, object]) -> str:
+    """The page that `write_report` writes."""
+    return page(_story(campaign, summary))
 
 
 def page(story: Story) -> str:

@@ -1,0 +1,156 @@
+"""What the routes work with, and how it looks in one process: threads instead of Ray's actors."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from serve.campaigns import Store
+from serve.host import CampaignHost
+from serve.library import Library
+from serve.limits import Gate
+from serve.problems import TooManyError
+from serve.requests import generator_name, reference_name, surrogate_name
+from serve.service import Generation, Ranking, Row, Service
+from serve.settings import Settings
+
+
+class Inference(Protocol):
+    """Where requests for models are answered."""
+
+    async def generate(self, request: Generation) -> Row:
+        """See `serve.service.Service.generate`."""
+
+    async def rank(self, request: Ranking) -> list[Row]:
+        """See `serve.service.Service.rank`."""
+
+    async def ready(self) -> bool:
+        """True once the models are loaded."""
+
+
+class Hosts(Protocol):
+    """Where campaigns are worked on: at most one host for each."""
+
+    async def call(self, campaign_id: str, method: str, *arguments: Any) -> Any:
+        """Call a method of a campaign's `serve.host.CampaignHost`, which is started where there is none."""
+
+    async def release(self, campaign_id: str) -> None:
+        """End a campaign's host, if there is one."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """Everything behind the routes."""
+
+    settings: Settings
+    store: Store
+    hosts: Hosts
+    inference: Inference
+    gate: Gate = field(init=False)  # of requests for models
+    streams: Gate = field(init=False)  # of event streams
+
+    def __post_init__(self) -> None:
+        limits = self.settings.limits
+        object.__setattr__(self, "gate", Gate(limits.queue, limits.queue_work))
+        object.__setattr__(self, "streams", Gate(limits.streams, float("inf")))
+
+    def check_running(self) -> None:
+        """Refuse one more running campaign where as many as may run do.
+
+        Raises:
+            TooManyError: they do.
+        """
+        running = sum(view.status() in ("running", "stopping") for view in self.store.views())
+        if running >= self.settings.limits.running:
+            raise TooManyError(f"{running} campaigns are running, as many as may: wait for one to end, or stop it")
+
+
+class LocalInference:
+    """Models in this process; one request at a time, since they would only share the same cores."""
+
+    def __init__(self, service: Service, settings: Settings) -> None:
+        self._service = service
+        self._settings = settings
+        self._lock = threading.Lock()
+
+    async def generate(self, request: Generation) -> Row:
+        """The answer to one request."""
+        return await asyncio.to_thread(self._alone, self._service.generate, request)
+
+    async def rank(self, request: Ranking) -> list[Row]:
+        """The answer to one request."""
+        found: list[Row] = await asyncio.to_thread(self._alone, self._service.rank, request)
+        return found
+
+    async def ready(self) -> bool:
+        """True, once the default model and hull are loaded."""
+        await asyncio.to_thread(self._service.warm_up, generator_name(None, self._settings))
+        return True
+
+    def _alone(self, answer: Any, request: Any) -> Any:
+        with self._lock:
+            return answer(request)
+
+
+class LocalHosts:
+    """Campaigns in threads of this process."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self._store = store
+        self._settings = settings
+        self._hosts: dict[str, CampaignHost] = {}
+        self._lock = threading.RLock()
+
+    def host(self, campaign_id: str) -> CampaignHost:
+        """The host of a campaign."""
+        with self._lock:
+            if campaign_id not in self._hosts:
+                self._hosts[campaign_id] = CampaignHost(self._store.open(campaign_id), self._settings)
+            return self._hosts[campaign_id]
+
+    async def call(self, campaign_id: str, method: str, *arguments: Any) -> Any:
+        """Call a method of a campaign's host."""
+        return await asyncio.to_thread(lambda: getattr(self.host(campaign_id), method)(*arguments))
+
+    async def release(self, campaign_id: str) -> None:
+        """End a campaign's host, if there is one."""
+        with self._lock:
+            host = self._hosts.pop(campaign_id, None)
+        if host is not None:
+            await asyncio.to_thread(host.close)
+
+    def take_up(self) -> list[str]:
+        """Start the hosts of campaigns that a restart has to go on with; returns their ids."""
+        unfinished = [view.id for view in self._store.views() if view.is_unfinished()]
+        for campaign_id in unfinished:
+            self.host(campaign_id)
+        return unfinished
+
+    def close(self) -> None:
+        """End all hosts; their runs go on at the next start."""
+        with self._lock:
+            for host in self._hosts.values():
+                host.close()
+            self._hosts.clear()
+
+
+def local_backend(settings: Settings) -> Backend:
+    """Everything in this process, without Ray; goes on with campaigns that were running.
+
+    Raises:
+        DiscoveryError: a model or reference that is not there.
+    """
+    library = Library()
+    store = Store(settings, library)
+    service = Service(library, surrogate_name(None, settings), reference_name(None, settings))
+    hosts = LocalHosts(store, settings)
+    hosts.take_up()
+    return Backend(settings, store, hosts, LocalInference(service, settings))
+
+
+def settings_here() -> Settings:
+    """The settings in this process's environment."""
+    return Settings.from_environment(os.environ)

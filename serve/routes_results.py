@@ -1,0 +1,80 @@
+"""What a campaign found, as JSON, CSV, CIF, HTML and events."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Header, Path, Query
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import HTMLResponse, PlainTextResponse, StreamingResponse
+
+from serve.answers import PROBLEMS
+from serve.backend import Backend
+from serve.events import Poll, stream
+from serve.routes_campaigns import CampaignId
+from serve.schemas import CandidatesPage, Rounds
+
+Status = Literal["rejected", "ranked", "selected", "validated", "failed"]
+PlainFormula = Annotated[str, Path(min_length=1, max_length=120)]
+EventId = Annotated[str | None, Header(max_length=20, description="id of the last event that you have")]
+
+
+def routes(backend: Backend) -> APIRouter:
+    """The routes of results."""
+    router = APIRouter(prefix="/v1/campaigns/{campaign_id}", tags=["results"], responses=PROBLEMS)
+    store = backend.store
+
+    @router.get("/rounds", response_model=Rounds)
+    def rounds(campaign_id: CampaignId) -> Any:
+        """Records of the finished rounds."""
+        return {"rounds": store.view(campaign_id).rounds()}
+
+    @router.get("/candidates", response_model=CandidatesPage)
+    def candidates(
+        campaign_id: CampaignId,
+        stable: bool | None = None,
+        status: Status | None = None,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        cursor: Annotated[str | None, Query(max_length=1000)] = None,
+    ) -> Any:
+        """The table of candidates, page by page: validated ones first, the most stable of them on top."""
+        return store.view(campaign_id).candidates(stable, status, limit, cursor)
+
+    @router.get("/candidates.csv", response_class=PlainTextResponse, responses=_kind("text/csv"))
+    def table(campaign_id: CampaignId) -> PlainTextResponse:
+        """The whole table."""
+        return PlainTextResponse(store.view(campaign_id).csv(), media_type="text/csv")
+
+    @router.get("/structures/{formula}.cif", response_class=PlainTextResponse, responses=_kind("chemical/x-cif"))
+    def structure(campaign_id: CampaignId, formula: PlainFormula) -> PlainTextResponse:
+        """The structure of a validated candidate."""
+        return PlainTextResponse(store.view(campaign_id).structure(formula), media_type="chemical/x-cif")
+
+    @router.get("/report", response_class=HTMLResponse)
+    def report(campaign_id: CampaignId) -> HTMLResponse:
+        """The report: one page that needs nothing else."""
+        return HTMLResponse(store.view(campaign_id).report())
+
+    @router.get("/events", response_class=StreamingResponse, responses=_kind("text/event-stream"))
+    async def events(campaign_id: CampaignId, follow: bool = True, last_event_id: EventId = None) -> StreamingResponse:
+        """What happens, as server-sent events: stage, answer, round, status; `follow=false` ends with what is there."""
+        view = await run_in_threadpool(store.view, campaign_id)
+        after = int(last_event_id) if last_event_id and last_event_id.isascii() and last_event_id.isdigit() else 0
+
+        def poll(last: int) -> list[tuple[int, str, str]]:
+            return store.view(view.id).book.events(last)
+
+        return StreamingResponse(_admitted(backend, poll, after, follow), media_type="text/event-stream")
+
+    return router
+
+
+async def _admitted(backend: Backend, poll: Poll, after: int, follow: bool) -> AsyncIterator[str]:
+    with backend.streams.admit():
+        async for text in stream(poll, after, follow):
+            yield text
+
+
+def _kind(media_type: str) -> dict[int | str, dict[str, Any]]:
+    return {200: {"content": {media_type: {"schema": {"type": "string"}}}}}
