@@ -18,7 +18,7 @@ LONGEST_WAIT_S = 60.0  # also where the service names a longer time
 
 
 class Connection:
-    """One service at one address.
+    """One service at one address; use it in a ``with`` block.
 
     Args:
         url: such as ``http://127.0.0.1:8000``.
@@ -45,6 +45,12 @@ class Connection:
         self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout_s, transport=transport)
         self._retries = retries
         self._sleep = sleep
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close the sockets."""

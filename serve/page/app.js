@@ -7,7 +7,7 @@ import { byId, formulaNodes, show } from "./dom.js";
 import { campaignForm } from "./form.js";
 import { HandPanel } from "./hand.js";
 import { actions, campaignList, isActive, nameOf, progress, roundTable, summary } from "./overview.js";
-import { follow } from "./stream.js";
+import { follow, past } from "./stream.js";
 import { startTheme } from "./theme.js";
 import { Viewer } from "./viewer.js";
 
@@ -142,10 +142,15 @@ async function open(id, byPerson = true) {
   drawList();
   drawCampaign();
   if (!id) return;
+  const { signal } = state.stream;
+  const { last, stage } = await past(id); // before the state is read, so that nothing falls between the two
   await reload();
+  if (signal.aborted) return; // another campaign was opened meanwhile
+  state.stage = isActive(state.campaign) ? stage : null;
+  drawCampaign();
   hand.open(id);
   if (byPerson) byId("campaign-title").focus({ preventScroll: true });
-  follow(id, (event) => heard(id, event), state.stream.signal, fail);
+  follow(id, last, (event) => heard(id, event), signal, fail);
 }
 
 function heard(id, { event, data }) {
@@ -170,7 +175,7 @@ function statusChanged(campaign) {
 }
 
 function roundFinished(record) {
-  if (state.rounds.some((known) => known.round === record.round)) return; // the stream tells the past, too
+  if (state.rounds.some((known) => known.round === record.round)) return;
   announce(`Round ${record.round} is finished: ${record.stable} of ${record.validated} validated compounds are stable`);
   state.rounds.push(record);
   later(reload);

@@ -37,9 +37,18 @@ const pause = (ms, signal) => new Promise((resolve) => {
   signal.addEventListener("abort", () => { clearTimeout(timer); resolve(); }, { once: true });
 });
 
-/** Follow a campaign until `signal` aborts; a broken connection is taken up again after the last event seen. */
-export async function follow(id, onEvent, signal, onLost = () => {}) {
-  let last = "";
+/** What happened so far: {last: id of the last event, stage: the last one that was told of}. */
+export async function past(id) {
+  const found = { last: "", stage: null };
+  eventParser(({ id: number, event, data }) => {
+    found.last = number || found.last;
+    if (event === "stage") found.stage = data;
+  })(await (await request(campaignPath(id, "/events?follow=false"))).text());
+  return found;
+}
+
+/** Follow a campaign, from behind the event with the id `last`, until `signal` aborts; a broken connection is taken up again after the last event seen. */
+export async function follow(id, last, onEvent, signal, onLost = () => {}) {
   let wait = FIRST_WAIT_MS;
   const feed = () => eventParser((event) => {
     last = event.id || last;

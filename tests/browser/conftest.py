@@ -15,7 +15,7 @@ from discovery.client import Client
 from tests.browser.running import ORACLE, Running, running
 
 CHROMIUM = Path("/usr/bin/chromium")
-ROLE_TOKEN = "write:w" + "0123456789abcdef" * 2  # role and token
+TOKEN = "a-token-that-may-write"
 SLOW_S = "0.25"  # of each oracle call of the slow service
 
 PageContext = Callable[[], AbstractContextManager[Page]]
@@ -69,20 +69,20 @@ def page(browser_context_of: PageContext) -> Iterator[Page]:
 
 @pytest.fixture(scope="session")
 def service(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(tmp_path_factory.mktemp("service"), {}) as started:
+    with running(tmp_path_factory.mktemp("service")) as started:
         yield started
 
 
 @pytest.fixture
 def slow_service(browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
     monkeypatch.setenv("ORACLE_SECONDS", SLOW_S)
-    with running(tmp_path, {}) as started:
+    with running(tmp_path) as started:
         yield started
 
 
 @pytest.fixture
 def guarded_service(browser: Browser, tmp_path: Path) -> Iterator[Running]:
-    with running(tmp_path, {"DISCOVERY_API_TOKENS": ROLE_TOKEN}) as started:
+    with running(tmp_path, TOKEN) as started:
         yield started
 
 

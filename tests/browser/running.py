@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,10 @@ from typing import Any
 import uvicorn
 
 from discovery.client import Client
+from discovery.connection import Connection
+from serve.tokens import Tokens
+from serve.web import make_app
+from tests.serving import backend, home
 
 ORACLE = "tests.browser.small_oracle:crystal_oracle"
 WAIT_S = 120.0
@@ -46,24 +50,25 @@ class Running:
 
 
 @contextmanager
-def running(home: Path, settings: Mapping[str, str]) -> Iterator[Running]:
-    """Serve until the block ends."""
-    import standin
-
-    standin.C.clear()
-    token = settings.get("DISCOVERY_API_TOKENS", "").partition(":")[2]
-    standin.TOKEN = token or None
-    app = standin.app
+def running(folder: Path, token: str = "") -> Iterator[Running]:
+    """Serve from a home in `folder` until the block ends; with a token, where one is given, that may write."""
+    tokens = Tokens.parse(f"write:{token}" if token else "")
+    made = backend(home(folder), tokens=tokens, allowed_oracles=frozenset({ORACLE}))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
+    server = uvicorn.Server(uvicorn.Config(make_app(made), host="127.0.0.1", port=port, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    while not server.started:
-        time.sleep(0.05)
     try:
-        yield Running(f"http://127.0.0.1:{port}", token)
+        yield Running(_ready(f"http://127.0.0.1:{port}"), token)
     finally:
         server.should_exit = server.force_exit = True
-        thread.join(10)
+        thread.join(WAIT_S)
+        made.hosts.close()  # type: ignore[attr-defined]
+
+
+def _ready(url: str) -> str:
+    with Connection(url, retries=20) as connection:
+        connection.request("GET", "/readyz")
+    return url
