@@ -15,6 +15,7 @@ import uvicorn
 
 from discovery.client import Client
 from discovery.connection import Connection
+from serve.backend import Backend
 from serve.tokens import Tokens
 from serve.web import make_app
 from tests.serving import backend, home
@@ -51,9 +52,15 @@ class Running:
 
 @contextmanager
 def running(folder: Path, token: str = "") -> Iterator[Running]:
-    """Serve from a home in `folder` until the block ends; with a token, where one is given, that may write."""
+    """A small service with a home in `folder`; with a token, where one is given, that may write."""
     tokens = Tokens.parse(f"write:{token}" if token else "")
-    made = backend(home(folder), tokens=tokens, allowed_oracles=frozenset({ORACLE}))
+    with serving(backend(home(folder), tokens=tokens, allowed_oracles=frozenset({ORACLE}))) as url:
+        yield Running(url, token)
+
+
+@contextmanager
+def serving(made: Backend) -> Iterator[str]:
+    """The address of a backend that is served from a thread until the block ends."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -61,14 +68,10 @@ def running(folder: Path, token: str = "") -> Iterator[Running]:
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
-        yield Running(_ready(f"http://127.0.0.1:{port}"), token)
+        with Connection(f"http://127.0.0.1:{port}", retries=20) as connection:
+            connection.request("GET", "/readyz")
+        yield f"http://127.0.0.1:{port}"
     finally:
         server.should_exit = server.force_exit = True
         thread.join(WAIT_S)
         made.hosts.close()  # type: ignore[attr-defined]
-
-
-def _ready(url: str) -> str:
-    with Connection(url, retries=20) as connection:
-        connection.request("GET", "/readyz")
-    return url
