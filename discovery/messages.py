@@ -134,8 +134,12 @@ def known_fields(kind: type[Any], row: dict[str, Any]) -> Any:
 def write_asked(path: Path, asked: Sequence[Asked]) -> None:
     """A CSV to fill in: one row per candidate, empty columns for the answer."""
     columns = ["candidate_id", "formula", "predicted_energy_above_hull", "predicted_std", "lease_expires_at"]
+    answer = [*FILLED_IN, "scheme", "std"]
+    empty = [""] * len(answer)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*columns, *FILLED_IN, "scheme", "std"])
+        writer.writerow([*columns, *answer])
         for one in asked:
-            writer.writerow([one.id, one.formula, one.predicted_energy_above_hull, one.std, one.lease_expires_at])
+            writer.writerow(
+                [one.id, one.formula, one.predicted_energy_above_hull, one.std, one.lease_expires_at, *empty]
+            )

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from discovery.client import Client
-from tests.browser.running import ORACLE, Running, running
+from tests.running import ORACLE, Running, running
 
 CHROMIUM = Path("/usr/bin/chromium")
 TOKEN = "a-token-that-may-write"

@@ -17,7 +17,7 @@ from playwright.sync_api import Page, sync_playwright
 from discovery.client import Client
 from serve.backend import local_backend
 from serve.settings import Settings
-from tests.browser.running import serving
+from tests.running import serving
 
 CHROMIUM = "/usr/bin/chromium"
 COLOURS = 96  # of a picture: keeps the repository small

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.running import Running
+from tests.running import Running
 
 AUDIT = (Path(__file__).parent / "audit.js").read_text()
 CONTRAST = (Path(__file__).parent / "contrast.js").read_text()

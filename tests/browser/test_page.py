@@ -6,7 +6,7 @@ import re
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.running import ORACLE, Running
+from tests.running import ORACLE, Running
 
 SECONDS = 60_000  # milliseconds: the longest wait for a small campaign on a busy machine
 

@@ -12,7 +12,7 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.io.cif import CifWriter
 
 from discovery.oracles.potential import cif_of
-from tests.browser.running import Running
+from tests.running import Running
 
 PRISM = Lattice.from_parameters(5.1, 6.2, 7.3, 90, 104, 90)
 CRYSTALS = {

@@ -92,6 +92,7 @@ def test_a_table_goes_out_and_comes_back_filled_in(small, tmp_path, monkeypatch,
     assert client_module.main(["ask", CAMPAIGN, "--n", "3", "--out", str(table)]) == 0
     rows = list(csv.DictReader(table.read_text().splitlines()))
     assert [row["formula"] for row in rows] == ["NaCl", "MgO", "NaN"]
+    assert read_labels(table) == [], "a table that nobody has filled in can be read"
     rows[0]["energy_above_hull"] = "-0.012"
     rows[2]["failure"] = "no sample"
     with table.open("w", newline="") as file:
