@@ -1,100 +1,218 @@
-"""The HTTP service: FastAPI around `serve.service`, as a Ray Serve deployment. ``serve run serve.app:build_app``."""
+"""The service as Ray Serve deployments: ``serve run serve.app:build_app``, or ``serve deploy deploy/serve.yaml``.
+
+    Api (HTTP) -> Generate, Rank       models; requests are answered in batches; scaled by load
+               -> Campaigns            one actor per campaign that is worked on
+
+The only module that knows Ray Serve. Nothing here waits for a CPU that another actor of ours holds: the deployments
+reserve tenths of one, campaigns none, and their validators share half of the cluster's.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+import asyncio
+import os
+from typing import Any
 
+import ray
 import torch
 from fastapi import FastAPI
-from fastapi.requests import Request
-from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from ray import serve
+from ray.exceptions import RayError
 from ray.serve import Application
+from ray.serve.exceptions import BackPressureError, RayServeException
+from ray.serve.handle import DeploymentHandle
 
-from discovery.constraints import Constraints
-from discovery.errors import DiscoveryError
-from discovery.generators.base import SamplingOptions
-from discovery.generators.zoo import load_generator
-from discovery.reference.loading import load_reference
-from discovery.surrogates.zoo import load_surrogate
-from serve.service import Service
+from discovery.errors import ConfigError, DiscoveryError
+from serve.actors import CampaignActors
+from serve.backend import Backend
+from serve.campaigns import Store
+from serve.library import Library
+from serve.problems import BusyError
+from serve.requests import generator_name, reference_name, surrogate_name
+from serve.security import check_bind
+from serve.service import Generation, Ranking, Row, Service
+from serve.settings import Settings
+from serve.web import make_app
 
-MAX_SAMPLES = 10_000  # of one request
-MAX_FORMULAS = 10_000  # of one request
-Symbols = Annotated[list[str] | None, Field(max_length=103)]
-
-
-class GenerateRequest(BaseModel):
-    """What to sample."""
-
-    n: int = Field(100, ge=1, le=MAX_SAMPLES)
-    seed: int = Field(0, ge=0)
-    constrained: bool = True
-    temperature: float = Field(1.0, gt=0, le=10)
-    elements: Symbols = None
-    exclude_elements: Symbols = None
-    chemsys: str | None = Field(None, max_length=100)
-    max_atoms: int = Field(30, ge=2, le=30)
-    max_elements: int = Field(8, ge=2, le=8)
-
-    def options(self) -> SamplingOptions:
-        """The same as the domain knows it."""
-        limits = {
-            "excluded": frozenset(self.exclude_elements or ()),
-            "max_atoms": self.max_atoms,
-            "max_elements": self.max_elements,
-        }
-        if self.chemsys is not None:
-            constraints = Constraints.from_chemical_system(self.chemsys, **limits)
-        else:
-            allowed = None if self.elements is None else frozenset(self.elements)
-            constraints = Constraints(allowed=allowed, **limits)  # type: ignore[arg-type]
-        return SamplingOptions(self.constrained, constraints, self.temperature)
+MODEL_CPUS = 0.1  # that a replica reserves; it uses what it finds
+MOST_REPLICAS = 4
+WAIT_S = 0.01  # that a request waits for others to share its batch
 
 
-class RankRequest(BaseModel):
-    """What to rank."""
+class Arguments(BaseModel, extra="forbid"):
+    """What ``serve run serve.app:build_app NAME=VALUE`` and `args` in a configuration file may set."""
 
-    formulas: list[Annotated[str, Field(max_length=200)]] = Field(min_length=1, max_length=MAX_FORMULAS)
-    scheme: str | None = None
-    tolerance: float = Field(0.1, ge=0, le=10)
-
-
-def routes(service: Service) -> FastAPI:
-    """The interface over a service."""
-    app = FastAPI(title="Discovery loop", version="1")
-
-    @app.exception_handler(DiscoveryError)
-    async def _problem(_: Request, error: DiscoveryError) -> JSONResponse:
-        body = {"type": "about:blank", "title": type(error).__name__, "status": 422, "detail": str(error)}
-        return JSONResponse(body, status_code=422, media_type="application/problem+json")
-
-    @app.get("/healthz")
-    def healthz() -> dict[str, str]:
-        """Alive, with the models' versions."""
-        return {"status": "ok", "generator": service.generator.version, "surrogate": service.surrogate.version}
-
-    @app.post("/v1/generate")
-    def generate(request: GenerateRequest) -> dict[str, object]:
-        """Sample new compositions."""
-        return service.generate(request.n, request.seed, request.options())
-
-    @app.post("/v1/rank")
-    def rank(request: RankRequest) -> list[dict[str, object]]:
-        """Formation energy and energy above hull, with uncertainty."""
-        return service.rank(request.formulas, request.scheme, request.tolerance)
-
-    return app
+    replicas: int = Field(MOST_REPLICAS, ge=1, le=1000, description="most replicas of Generate and of Rank")
+    batch: int = Field(64, ge=1, le=1024, description="most requests in a batch; 1 answers each alone")
+    gpus: float = Field(0.0, ge=0, le=8, description="GPUs of each replica of Generate and of Rank, such as 0.25")
+    api_replicas: int = Field(1, ge=1, le=100)
+    threads: int = Field(1, ge=1, le=64, description="torch threads of each replica")
 
 
-def make_routes() -> FastAPI:
-    """The interface over the shipped models; loads them, so it runs inside the replica."""
-    torch.set_num_threads(1)
-    return routes(Service.of(load_generator("gpt2"), load_surrogate("ensemble"), load_reference("builtin")))
+class Models:
+    """What Generate and Rank share: a service with the models of its process."""
+
+    def __init__(self, settings: Settings, arguments: Arguments) -> None:
+        torch.set_num_threads(arguments.threads)
+        self._settings = settings
+        library = Library("cuda" if ray.get_gpu_ids() else "cpu")
+        self._service = Service(library, surrogate_name(None, settings), reference_name(None, settings))
+
+    def ready(self) -> bool:
+        """True: a replica that answers has loaded its models."""
+        return True
 
 
-def build_app(_: dict[str, str] | None = None) -> Application:
-    """The application that ``serve run`` starts."""
-    deployment = serve.deployment(name="discovery", ray_actor_options={"num_cpus": 0.5})(serve.ingress(make_routes)())
-    return deployment.bind()
+class Generate(Models):
+    """Samples for many requests at once."""
+
+    def __init__(self, settings: Settings, arguments: Arguments) -> None:
+        super().__init__(settings, arguments)
+        self._service.warm_up(generator_name(None, settings))
+        self.answer.set_max_batch_size(arguments.batch)  # type: ignore[attr-defined]
+
+    @serve.batch(max_batch_size=64, batch_wait_timeout_s=WAIT_S)
+    async def answer(self, requests: list[Generation]) -> list[Row | DiscoveryError]:
+        """One answer, or error as a value, per request."""
+        return await asyncio.to_thread(self._service.generate_many, requests)
+
+
+class Rank(Models):
+    """Estimates for many requests at once."""
+
+    def __init__(self, settings: Settings, arguments: Arguments) -> None:
+        super().__init__(settings, arguments)
+        self._service.warm_up(generator_name(None, settings))
+        self.answer.set_max_batch_size(arguments.batch)  # type: ignore[attr-defined]
+
+    @serve.batch(max_batch_size=64, batch_wait_timeout_s=WAIT_S)
+    async def answer(self, requests: list[Ranking]) -> list[list[Row] | DiscoveryError]:
+        """One answer, or error as a value, per request."""
+        return await asyncio.to_thread(self._service.rank_many, requests)
+
+
+class Campaigns:
+    """Starts the actors of campaigns, at first of those that were running when the service ended."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._actors = CampaignActors(settings)
+        self._actors.take_up(Store(settings, Library()))
+
+    async def call(self, campaign_id: str, method: str, arguments: tuple[Any, ...]) -> Any:
+        """Call a method of a campaign's host; an error of ours is returned as a value."""
+        return await self._actors.call(campaign_id, method, arguments)
+
+    async def release(self, campaign_id: str) -> None:
+        """End a campaign's actor."""
+        await self._actors.release(campaign_id)
+
+
+class HandleInference:
+    """Models behind deployment handles."""
+
+    def __init__(self, generate: DeploymentHandle, rank: DeploymentHandle) -> None:
+        self._generate = generate
+        self._rank = rank
+
+    async def generate(self, request: Generation) -> Row:
+        """The answer to one request."""
+        row: Row = await _answer(self._generate.answer.remote(request))
+        return row
+
+    async def rank(self, request: Ranking) -> list[Row]:
+        """The answer to one request."""
+        rows: list[Row] = await _answer(self._rank.answer.remote(request))
+        return rows
+
+    async def ready(self) -> bool:
+        """True once both have a replica that answers."""
+        return bool(await _answer(self._generate.ready.remote()) and await _answer(self._rank.ready.remote()))
+
+
+class HandleHosts:
+    """Campaigns behind a deployment handle."""
+
+    def __init__(self, campaigns: DeploymentHandle) -> None:
+        self._campaigns = campaigns
+
+    async def call(self, campaign_id: str, method: str, *arguments: Any) -> Any:
+        """Call a method of a campaign's host."""
+        return await _answer(self._campaigns.call.remote(campaign_id, method, arguments))
+
+    async def release(self, campaign_id: str) -> None:
+        """End a campaign's host, if there is one."""
+        await _answer(self._campaigns.release.remote(campaign_id))
+
+
+async def _answer(response: Any) -> Any:
+    """What a deployment answered; an error that it returned as a value is raised.
+
+    Raises:
+        BusyError: its queue is full, or its process ended; the request may be made again.
+    """
+    try:
+        answer = await response
+    except BackPressureError as error:
+        raise BusyError("the queue is full: try again after the time in Retry-After") from error
+    except (RayError, RayServeException) as error:
+        raise BusyError("a process of the service ended and is started anew: try again") from error
+    if isinstance(answer, DiscoveryError):
+        raise answer
+    return answer
+
+
+@serve.ingress()
+class Api:
+    """The HTTP interface; reads ledgers by itself, and leaves all work to the others."""
+
+    def __init__(
+        self, settings: Settings, generate: DeploymentHandle, rank: DeploymentHandle, campaigns: DeploymentHandle
+    ) -> None:
+        self._settings = settings
+        self._inference = HandleInference(generate, rank)
+        self._hosts = HandleHosts(campaigns)
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """The application, made where it runs."""
+        check_bind(_bind_address(), self._settings)
+        torch.set_num_threads(1)
+        store = Store(self._settings, Library())
+        return make_app(Backend(self._settings, store, self._hosts, self._inference))
+
+
+def build_app(given: dict[str, Any]) -> Application:
+    """The application that ``serve run`` starts, with the settings of the environment (see docs/service.md)."""
+    arguments = Arguments.model_validate(given)
+    settings = Settings.from_environment(os.environ)
+    scaled = {
+        "min_replicas": 1,
+        "max_replicas": arguments.replicas,
+        "target_ongoing_requests": arguments.batch // 2 + 1,
+    }
+    models = {
+        "ray_actor_options": {"num_cpus": MODEL_CPUS, "num_gpus": arguments.gpus},
+        "autoscaling_config": scaled,
+        "max_ongoing_requests": 2 * arguments.batch,  # one batch is worked on while the next one gathers
+        "max_queued_requests": settings.limits.queue,
+    }
+    plain = {"ray_actor_options": {"num_cpus": 0}, "max_ongoing_requests": 1000}
+    generate = serve.deployment(name="Generate", **models)(Generate).bind(settings, arguments)
+    rank = serve.deployment(name="Rank", **models)(Rank).bind(settings, arguments)
+    campaigns = serve.deployment(name="Campaigns", num_replicas=1, **plain)(Campaigns).bind(settings)
+    api = serve.deployment(name="Api", num_replicas=arguments.api_replicas, **plain)(Api)
+    return api.bind(settings, generate, rank, campaigns)
+
+
+def _bind_address() -> str:
+    """Where Serve's proxies listen.
+
+    Raises:
+        ConfigError: Serve does not say.
+    """
+    from ray.serve.context import _get_global_client
+
+    client = _get_global_client()
+    if client is None:
+        raise ConfigError("Ray Serve is not running: start the service with `serve run serve.app:build_app`")
+    return str(client.http_config.host)

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pymatgen.core import Structure
+from starlette.datastructures import URL
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from discovery import __version__
@@ -45,6 +46,8 @@ class _Provider:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await asyncio.to_thread(self._bring_up_to_date)
+        url = URL(scope=scope)
+        self._app.state.config.base_url = f"{url.scheme}://{url.netloc}/optimade"  # of its links to next pages
         await self._app(scope, receive, send)
 
     def _bring_up_to_date(self) -> None:

@@ -24,6 +24,7 @@ from serve.requests import shown, without_folder
 from serve.settings import Settings
 
 Row = dict[str, Any]
+BAD_CURSOR = "the cursor is not one that this service gave: take next_cursor of the page before"
 
 
 class BadCursorError(Problem):
@@ -193,6 +194,6 @@ def _decoded(cursor: str) -> list[Any]:
             and isinstance(formula, str)
         ):
             return [place, rank, formula]
-    except (ValueError, TypeError):
-        pass
-    raise BadCursorError("the cursor is not one that this service gave: take next_cursor of the page before")
+    except (ValueError, TypeError) as error:
+        raise BadCursorError(BAD_CURSOR) from error
+    raise BadCursorError(BAD_CURSOR)
