@@ -177,12 +177,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             "machine": {"cpus": psutil_cpus(), "python": platform.python_version()},
             "items_per_request": args.items,
             "seconds_per_level": args.seconds,
+            "replicas": args.replicas,
             "in_process_items_per_second": bench.work.items_per_second,
         }
         if args.url:
             return result | {"as_it_is": measure(bench, True, None)}
         for name, batching in (("batching", True), ("no_batching", False)):
-            command, environment = command_of(args.port, batching)
+            command, environment = command_of(bench.folder, args.port, args.replicas, batching)
             log = args.log_dir / f"load-{name}.log"
             with served(command, f"http://127.0.0.1:{args.port}", environment, log) as memory:
                 result[name] = measure(bench, batching, memory)
@@ -203,6 +204,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--clients", type=_numbers, default=[1, 8, 32, 64], metavar="A,B", help="default 1,8,32,64")
     p.add_argument("--kinds", type=_kinds, default=list(KINDS), metavar="A,B", help="default generate,rank")
     p.add_argument("--items", type=int, default=10, help="samples or formulas of one request (default 10)")
+    p.add_argument("--replicas", type=int, default=1, help="most processes of each kind (default 1, as in process)")
     p.add_argument("--port", type=int, default=8123, help="where the service is started (default 8123)")
     p.add_argument("--url", help="of a running service to measure as it is, in place of starting one")
     p.add_argument("--token", help="bearer token of that service")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -9,18 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from benchmarks.load_requests import payload, shortened
-from discovery.decoding import Order
 from discovery.errors import DiscoveryError
 from discovery.generators.base import SamplingOptions
-from discovery.generators.together import precise, sample_orders
-from discovery.generators.zoo import load_generator
-from discovery.reference.loading import load_reference
-from discovery.surrogates.zoo import load_surrogate
-from serve.service import Service
+from serve.library import Library
+from serve.service import Generation, Ranking, Service
 
 GROUP = 32  # requests computed at once: what batching can gather at best from 32 clients
 
@@ -38,8 +34,7 @@ class InProcess:
     def measured(cls, kinds: Sequence[str], items: int, seconds: float) -> InProcess:
         """Load the shipped models and work for about `seconds` on each kind."""
         torch.set_num_threads(1)  # as a replica of the service does
-        generator = precise(load_generator("gpt2"))
-        service = Service.of(generator, load_surrogate("ensemble"), load_reference("builtin"))
+        service = Service(Library(), "ensemble", "builtin")
         answers: dict[str, Answer] = {
             "generate": lambda bodies: _generated(service, bodies),
             "rank": lambda bodies: _ranked(service, bodies),
@@ -68,21 +63,36 @@ def _work(kind: str, answer: Answer, items: int, seconds: float) -> tuple[float,
 
 def _generated(service: Service, bodies: Sequence[dict[str, Any]]) -> list[Any]:
     options = SamplingOptions(constrained=True)
-    orders = [Order(body["n"], np.random.default_rng(body["seed"]), options) for body in bodies]
-    found = sample_orders(service.generator, orders)
-    if failed := [samples for samples in found if isinstance(samples, DiscoveryError)]:
-        raise failed[0]
-    return [{"candidates": [{"formula": s.formula} for s in samples]} for samples in found]  # type: ignore[union-attr]
+    return _successes(service.generate_many([Generation(body["n"], body["seed"], "gpt2", options) for body in bodies]))
 
 
 def _ranked(service: Service, bodies: Sequence[dict[str, Any]]) -> list[Any]:
-    formulas = [formula for body in bodies for formula in body["formulas"]]
-    rows = iter(service.rank(formulas, None, 0.1))
-    return [[next(rows) for _ in body["formulas"]] for body in bodies]
+    return _successes(service.rank_many([Ranking(tuple(body["formulas"]), None, "builtin", 0.1) for body in bodies]))
 
 
-def command_of(port: int, batching: bool) -> tuple[list[str], dict[str, str]]:
-    """The command that starts the service on loopback, and its environment."""
-    options = [f"port={port}", f"batching={str(batching).lower()}"]
+def _successes(answers: Sequence[Any]) -> list[Any]:
+    if failed := [answer for answer in answers if isinstance(answer, DiscoveryError)]:
+        raise failed[0]
+    return list(answers)
+
+
+def command_of(folder: Path, port: int, replicas: int, batching: bool) -> tuple[list[str], dict[str, str]]:
+    """The command that starts the service on loopback, and its environment; its configuration is written to `folder`.
+
+    The limit on the rate of one client is out of the way: all load comes from one address.
+    """
+    application = {
+        "name": "discovery",
+        "route_prefix": "/",
+        "import_path": "serve.app:build_app",
+        "args": {"replicas": replicas, **({} if batching else {"batch": 1})},
+    }
+    config = {"http_options": {"host": "127.0.0.1", "port": port}, "applications": [application]}
+    path = folder / "serve.yaml"
+    path.write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML
     program = Path(sys.executable).with_name("serve")
-    return [str(program), "run", "serve.app:build_app", *options], {}
+    home = folder / "home"
+    home.mkdir(exist_ok=True)
+    environment = {"RAY_ADDRESS": "local", "DISCOVERY_HOME": str(home), "DISCOVERY_API_TOKENS": ""}
+    unlimited = {"DISCOVERY_RATE": "1000000", "DISCOVERY_BURST": "1000000"}
+    return [str(program), "run", str(path)], {**environment, **unlimited}

@@ -1,6 +1,7 @@
 """Pictures of the page for the docs: ``python -m tests.browser.screenshots``.
 
-Runs a small campaign with the shipped models and CHGNet (a few minutes) and takes pictures in light and in dark.
+Runs a small campaign with the shipped models and CHGNet (a few minutes), or takes the one that `--home` holds already,
+and takes pictures in light and in dark.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 from discovery.client import Client
-from serve.backend import local_backend
+from serve.backend import Backend, local_backend
 from serve.settings import Settings
 from tests.running import serving
 
@@ -33,10 +34,12 @@ def picture(page: Page, path: Path, clip: dict[str, float] | None = None) -> Non
 
 
 def run_campaign(url: str) -> None:
-    """Run the campaign to its end."""
+    """Run the campaign to its end, or wait for that of an earlier start."""
     with Client(url) as client:
-        made = client.create(**CAMPAIGN, constraints=LIMITS)["id"]
-        client.run(made, int(CAMPAIGN["rounds"]))  # type: ignore[call-overload]
+        known = client.campaigns()
+        made = known[0]["id"] if known else client.create(**CAMPAIGN, constraints=LIMITS)["id"]
+        if not known:
+            client.run(made, int(CAMPAIGN["rounds"]))  # type: ignore[call-overload]
         while client.campaign(made)["status"] in ("running", "stopping"):
             time.sleep(2)
         print(client.campaign(made)["counts"])
@@ -63,15 +66,20 @@ def main(argv: list[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.browser.screenshots", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("docs/images"))
-    out = parser.parse_args(argv).out
-    out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as home, serving(local_backend(Settings(Path(home)))) as url:
+    parser.add_argument("--home", type=Path, help="DISCOVERY_HOME with or for the campaign (default: a temporary one)")
+    args = parser.parse_args(argv)
+    args.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as temporary, serving(_backend(args.home or Path(temporary))) as url:
         run_campaign(url)
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-            take(browser.new_page(viewport={"width": 1200, "height": 1150}), url, out)
+            take(browser.new_page(viewport={"width": 1200, "height": 1150}), url, args.out)
             browser.close()
     return 0
+
+
+def _backend(home: Path) -> Backend:
+    return local_backend(Settings(home.resolve()))
 
 
 if __name__ == "__main__":
