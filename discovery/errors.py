@@ -9,9 +9,15 @@ DiscoveryError                 anything that this package says is wrong; the mes
 │   ├── SchemeError            energies of different or unnamed schemes
 │   ├── WeightsError           a missing, truncated or foreign weight file
 │   └── FetchError             a database on the network that cannot be reached, or gives no whole answer
+├── ServiceError               the HTTP service turned a request down, or does not answer
 ├── LedgerError                a damaged or foreign campaign database, or one of another campaign
 └── OracleError                an oracle that cannot work at all (one candidate's failure is a `Failure`, not an error)
 """
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 
 class DiscoveryError(Exception):
@@ -52,6 +58,21 @@ class WeightsError(DataError):
 
 class FetchError(DataError):
     """A database on the network that cannot be reached, or gives no whole answer."""
+
+
+class ServiceError(DiscoveryError):
+    """What the HTTP service answered in place of a result (problem details, RFC 9457), or that it did not answer.
+
+    Args:
+        message: says what to do next; the problem's `detail`.
+        status: of HTTP; 0 where no answer came.
+        problem: the whole problem document.
+    """
+
+    def __init__(self, message: str, status: int = 0, problem: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.problem = dict(problem or {})
 
 
 class LedgerError(DiscoveryError):

@@ -1,0 +1,1 @@
+"""Short programs that use the discovery loop from outside."""
