@@ -1,3 +1,4 @@
+from discovery.composition import amounts
 from discovery.hull import Hull
 from discovery.reference.base import Phase
 from discovery.reference.competition import CompletedHull
@@ -7,9 +8,10 @@ from discovery.validity import verdict
 
 
 def test_binaries_are_charge_neutral_and_written_as_elsewhere():
-    assert binaries(("F", "Sc")) == binaries(("Sc", "F")) == ("ScF3",)
+    assert binaries(("F", "Sc")) == binaries(("Sc", "F"))
+    assert "ScF3" in binaries(("F", "Sc"))
     assert set(binaries(("Fe", "O"))) >= {"FeO", "Fe2O3"}
-    assert all(verdict({"Fe": 2, "O": 3}).electronegativity_balanced for _ in binaries(("Fe", "O")))
+    assert all(verdict(amounts(formula)).electronegativity_balanced for formula in binaries(("Fe", "O")))
     assert binaries(("Na", "K")) == ()  # no anion among them
     assert binaries(("He", "O")) == ()
 
