@@ -1,0 +1,1 @@
+"""Replay: campaigns against withheld labels, with every strong baseline."""

@@ -1,0 +1,184 @@
+"""Who asks: the loop, the loop without one of its ingredients, and every baseline.
+
+An asker is a function of the desk and the random state; it returns a value for every candidate, larger is asked first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.replay.desk import Desk
+from discovery.acquisition import CONFIDENCE
+from discovery.composition import amounts
+from discovery.constraints import Constraints
+from discovery.generators.base import SamplingOptions
+from discovery.generators.ion_exchange import IonExchange
+from discovery.judging import Examples, fitted_weights, judge
+from discovery.metrics import reduced
+from discovery.surrogates.base import FloatArray
+from discovery.surrogates.features import element_properties, encode
+from discovery.validity import judge as verdict_of
+
+PRIOR_WEIGHT = 0.5  # of the log-likelihood before any label; the default of the loop
+EXCHANGES = 20_000  # draws of the ion-exchange baseline for one list
+FOREST_ROWS = 4000  # known compounds that the baseline's forest is trained on, beside all answers
+
+Value = Callable[[Desk, np.random.Generator], FloatArray]
+
+
+@dataclass
+class Loop:
+    """The loop: judge, likelihood and their weights, all corrected by the answers."""
+
+    tolerance: float = 0.0
+    judged: bool = True  # False: the surrogate's own probability of stability
+    prior: bool = True  # the language model's likelihood as an expert of its own
+    weighed: bool = True  # weights fitted to the answers
+    seed: int = 0
+    _known: Examples | None = field(default=None, repr=False)
+
+    def __call__(self, desk: Desk, rng: np.random.Generator) -> FloatArray:
+        """Log-desirability of every candidate."""
+        del rng
+        clues, asked = desk.clues, desk.asked_examples(self.tolerance)
+        nothing = Examples(clues.rows(np.zeros(0, dtype=np.int64)), np.zeros(0, dtype=bool))
+        if not self.judged:
+            odds = clues.log_stability(self.tolerance)
+            before = asked.clues.log_stability(self.tolerance)
+        else:
+            if self._known is None:
+                self._known = desk.known_examples(self.tolerance, self.seed)
+            odds = judge(self._known, asked, clues, self.tolerance, self.seed)
+            before = judge(self._known, nothing, asked.clues, self.tolerance, self.seed)
+        if not self.prior:
+            return odds
+        weights = fitted_weights(
+            before if self.weighed else before[:0], asked if self.weighed else nothing, PRIOR_WEIGHT
+        )
+        return weights.value(odds, clues.log_prior, clues.atoms)
+
+
+def by_chance(desk: Desk, rng: np.random.Generator) -> FloatArray:
+    """Any candidate."""
+    return rng.random(len(desk.candidates))
+
+
+def charge_neutral_by_chance(desk: Desk, rng: np.random.Generator) -> FloatArray:
+    """Any candidate that is charge neutral and balanced, then the others."""
+    return rng.random(len(desk.candidates)) + _balanced(desk.candidates)
+
+
+@lru_cache(maxsize=4)
+def _balanced(formulas: tuple[str, ...]) -> FloatArray:
+    return np.array([float(verdict_of(formula).accepted) for formula in formulas])
+
+
+@dataclass
+class ByIonExchange:
+    """Candidates in the order in which ion exchange in the known compounds writes them, then the others by chance."""
+
+    _value: FloatArray | None = field(default=None, repr=False)
+
+    def __call__(self, desk: Desk, rng: np.random.Generator) -> FloatArray:
+        """Drawn once: it learns nothing."""
+        if self._value is None:
+            self._value = rng.random(len(desk.candidates))
+            row_of = {formula: row for row, formula in enumerate(desk.candidates)}
+            for place, formula in enumerate(_exchanged(desk, rng)):
+                if formula in row_of and self._value[row_of[formula]] < 1.0:
+                    self._value[row_of[formula]] = 2.0 + EXCHANGES - place
+        return self._value
+
+
+def _exchanged(desk: Desk, rng: np.random.Generator) -> list[str]:
+    """Formulas that ion exchange writes within what all candidates have in common."""
+    elements = [frozenset(amounts(formula)) for formula in desk.candidates]
+    limits = Constraints(
+        allowed=frozenset().union(*elements),
+        required=frozenset.intersection(*elements),
+        max_atoms=int(desk.atoms.max()),
+        max_elements=max(map(len, elements)),
+    )
+    generator = IonExchange(tuple(sorted(desk.problem.known)))
+    samples = generator.sample(EXCHANGES, rng, SamplingOptions(constraints=limits))
+    return [formula for sample in samples if (formula := reduced(sample)) is not None]
+
+
+def fewest_atoms(desk: Desk, rng: np.random.Generator) -> FloatArray:
+    """A control: small formulas first, ties by chance."""
+    return -desk.atoms + rng.random(len(desk.candidates))
+
+
+def likelihood(desk: Desk, rng: np.random.Generator) -> FloatArray:
+    """The language model alone."""
+    del rng
+    return desk.log_prior
+
+
+def formation_energy(desk: Desk, rng: np.random.Generator) -> FloatArray:
+    """The lowest predicted formation energy: Bartel's trap."""
+    del rng
+    return -desk.prediction.mean
+
+
+def energy_above_hull(desk: Desk, rng: np.random.Generator) -> FloatArray:
+    """The lowest predicted energy above the hull."""
+    del rng
+    return -desk.clues.above_hull
+
+
+@dataclass
+class Stability:
+    """Probability of stability by the surrogate."""
+
+    tolerance: float = 0.0
+
+    def __call__(self, desk: Desk, rng: np.random.Generator) -> FloatArray:
+        """Log-probability."""
+        del rng
+        return desk.clues.log_stability(self.tolerance)
+
+
+def forest_ucb(desk: Desk, rng: np.random.Generator) -> FloatArray:
+    """A random forest on composition features, one std of its trees more optimistic than its mean; learns all answers.
+
+    The std between trees as uncertainty: as usual for this baseline (e.g. Lookman et al., npj Comput. Mater. 5, 21).
+    """
+    from sklearn.ensemble import RandomForestRegressor
+
+    known = list(desk.problem.known)
+    chosen = [known[i] for i in rng.permutation(len(known))[:FOREST_ROWS]]
+    answers = {formula: energy for formula, energy in desk.asked.items() if energy is not None}
+    energies = [desk.problem.known[formula] for formula in chosen] + list(answers.values())
+    forest = RandomForestRegressor(60, min_samples_leaf=2, max_features=0.3, random_state=int(rng.integers(2**31)))
+    forest.fit(composition_features((*chosen, *answers)), energies)
+    features = composition_features(desk.candidates)
+    trees = np.stack([tree.predict(features) for tree in forest.estimators_])
+    above_hull = trees.mean(axis=0) - desk.competing
+    return -(above_hull - CONFIDENCE * trees.std(axis=0))
+
+
+@lru_cache(maxsize=4)
+def composition_features(formulas: tuple[str, ...]) -> FloatArray:
+    """Mean, spread, smallest and largest of each elemental property over the atoms, shape (n, 4 x properties).
+
+    As in Magpie (Ward et al., npj Comput. Mater. 2, 16028 (2016)), with the properties of our surrogate.
+    """
+    properties = element_properties().double().numpy()
+    fractions = encode(formulas).fractions()
+    mean = fractions @ properties
+    spread = np.sqrt(np.maximum(fractions @ properties**2 - mean**2, 0.0))
+    present = fractions > 0
+    low, high = (_extreme(present, properties, sign) for sign in (1.0, -1.0))
+    return np.column_stack([mean, spread, low, high])
+
+
+def _extreme(present: NDArray[np.bool_], properties: FloatArray, sign: float) -> FloatArray:
+    """Smallest (sign 1) or largest (sign -1) value of each property among the elements present."""
+    columns = [np.where(present, sign * properties[:, k], np.inf).min(axis=1) for k in range(properties.shape[1])]
+    return sign * np.column_stack(columns)

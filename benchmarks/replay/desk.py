@@ -1,0 +1,164 @@
+"""What an asker works with: the candidates' clues, kept up to date with the answers that came in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.replay.problem import Problem
+from discovery.composition import SYMBOLS, amounts
+from discovery.generators.base import Generator
+from discovery.hull import Hull
+from discovery.judging import Clues, Examples
+from discovery.ranking import AnyHull
+from discovery.reference.base import Phase
+from discovery.reference.competition import CompletedHull
+from discovery.reference.implied import WithBinaries
+from discovery.reference.known import ListedFormulas
+from discovery.surrogates.base import FloatArray, Labels, Surrogate
+from discovery.surrogates.dataset import split_of
+
+EXAMPLES = 4000  # known compounds that the judge learns from
+REPLAY = 2000  # known labels beside the new ones in a refit
+INDEX = {symbol: number for number, symbol in enumerate(SYMBOLS)}
+
+
+@dataclass(frozen=True)
+class Models:
+    """What has seen the known part of a problem and nothing else."""
+
+    surrogate: Surrogate
+    generator: Generator | None  # None: no language model, no prior
+
+
+@dataclass(frozen=True)
+class HullRules:
+    """Which phases compete beside the known ones."""
+
+    binaries: bool = True  # the charge-neutral ones of the elements, with predicted energies
+    candidates: bool = True  # reported candidates, with predicted energies (problems with `compete` alone)
+
+
+class Desk:
+    """The state of one campaign in a replay; it is told answers and never sees a withheld label before."""
+
+    def __init__(self, problem: Problem, models: Models, rules: HullRules | None = None) -> None:
+        self.problem = problem
+        self.candidates = problem.candidates
+        self.models = models
+        self._row_of = {formula: row for row, formula in enumerate(self.candidates)}
+        self.asked: dict[str, float | None] = {}  # in the order asked; None: no answer
+        rules = rules or HullRules()
+        self._hull = _hull(problem, models, rules.binaries)
+        counted = [amounts(formula) for formula in self.candidates]
+        self.atoms = np.array([sum(counts.values()) for counts in counted], dtype=np.float64)
+        self._present = np.zeros((len(counted), len(SYMBOLS)), dtype=bool)
+        for row, counts in enumerate(counted):
+            self._present[row, [INDEX[symbol] for symbol in counts]] = True
+        self.log_prior = _log_prior(models.generator, self.candidates)
+        self.prediction = models.surrogate.predict(self.candidates, problem.scheme)
+        if rules.candidates and problem.compete:
+            rows = zip(self.candidates, self.prediction.mean.tolist(), strict=True)
+            phases = [Phase(formula, energy, predicted=True) for formula, energy in rows]
+            self._hull = self._hull.with_phases(phases, problem.scheme)
+        self.competing = self._hull.energies_above_hull(self.candidates, np.zeros(len(self.candidates))) * -1.0
+        self.shown: dict[str, tuple[float, ...]] = {}  # clues of the asked ones as they were before the answer
+
+    @property
+    def open(self) -> NDArray[np.int64]:
+        """Rows of the candidates that were not asked for."""
+        return np.array([i for i, formula in enumerate(self.candidates) if formula not in self.asked], dtype=np.int64)
+
+    @property
+    def clues(self) -> Clues:
+        """Of all candidates, with the present models and hull."""
+        mean = self.prediction.mean
+        elements = self._present.sum(axis=1).astype(np.float64)
+        return Clues(mean - self.competing, self.prediction.std, mean, self.log_prior, self.atoms, elements)
+
+    def known_examples(self, tolerance: float, seed: int) -> Examples:
+        """Known compounds that the surrogate was not trained on; stable: against the known hull, without themselves."""
+        formulas = [formula for formula in self.problem.known if split_of(formula) != "train"]
+        drawn = np.random.default_rng(seed).permutation(len(formulas))[:EXAMPLES]
+        chosen = [formulas[i] for i in sorted(drawn)]
+        energies = np.array([self.problem.known[formula] for formula in chosen])
+        prediction = self.models.surrogate.predict(chosen, self.problem.scheme)
+        measured = Hull(_phases(self.problem.known), self.problem.scheme)
+        stable = measured.energies_above_hull(chosen, energies) <= tolerance
+        above = self._hull.energies_above_hull(chosen, prediction.mean)
+        counted = [amounts(formula) for formula in chosen]
+        sizes = np.array([sum(counts.values()) for counts in counted], dtype=np.float64)
+        numbers = np.array([len(counts) for counts in counted], dtype=np.float64)
+        prior = _log_prior(self.models.generator, chosen)
+        return Examples(Clues(above, prediction.std, prediction.mean, prior, sizes, numbers), stable)
+
+    def asked_examples(self, tolerance: float) -> Examples:
+        """The answers, with the clues as they were before; no answer counts as not stable."""
+        rows = [self.shown[formula] for formula in self.asked]
+        columns = np.array(rows).T if rows else np.zeros((6, 0))
+        stable = [e is not None and e - self.competing[self._row_of[f]] <= tolerance for f, e in self.asked.items()]
+        return Examples(Clues(*columns), np.array(stable, dtype=bool))
+
+    def tell(self, formula: str, energy: float | None) -> None:
+        """An answer: a phase that competes from now on, or none."""
+        self.shown[formula] = self._clues_of(self._row_of[formula])
+        self.asked[formula] = energy
+
+    def _clues_of(self, row: int) -> tuple[float, ...]:
+        """Fields of `Clues` for one candidate, in order."""
+        mean, std = float(self.prediction.mean[row]), float(self.prediction.std[row])
+        above, elements = mean - float(self.competing[row]), float(self._present[row].sum())
+        return above, std, mean, float(self.log_prior[row]), float(self.atoms[row]), elements
+
+    def learn(self, new: Mapping[str, float | None], rng: np.random.Generator, *, refit: bool = True) -> None:
+        """After a batch: the hull takes the finds, and the surrogate the labels."""
+        labels = {formula: energy for formula, energy in new.items() if energy is not None}
+        if not labels:
+            return
+        self._compete(labels)
+        if refit:
+            surrogate = self.models.surrogate.refit(self._labels(labels), self._replay(labels, rng), rng)
+            self.models = replace(self.models, surrogate=surrogate)
+            self.prediction = surrogate.predict(self.candidates, self.problem.scheme)
+
+    def _compete(self, labels: Mapping[str, float]) -> None:
+        """Put the finds into the hull; only candidates whose elements hold all of a find's can feel it."""
+        self._hull = self._hull.with_phases(_phases(labels), self.problem.scheme)
+        touched = np.zeros(len(self.candidates), dtype=bool)
+        for formula in labels:
+            touched |= self._present[:, [INDEX[symbol] for symbol in amounts(formula)]].all(axis=1)
+        rows = np.flatnonzero(touched)
+        formulas = [self.candidates[row] for row in rows]
+        self.competing[rows] = -self._hull.energies_above_hull(formulas, np.zeros(len(rows)))
+
+    def _labels(self, labels: Mapping[str, float]) -> Labels:
+        ordered = sorted(labels)
+        energies = np.array([labels[formula] for formula in ordered])
+        return Labels(tuple(ordered), energies, (self.problem.scheme,) * len(ordered))
+
+    def _replay(self, new: Mapping[str, float], rng: np.random.Generator) -> Labels:
+        """Labels of earlier batches, and some of the known ones."""
+        earlier = {f: e for f, e in self.asked.items() if e is not None and f not in new}
+        known = list(self.problem.known)
+        drawn = rng.choice(len(known), min(REPLAY, len(known)), replace=False)
+        return self._labels({**{known[i]: self.problem.known[known[i]] for i in drawn}, **earlier})
+
+
+def _hull(problem: Problem, models: Models, binaries: bool) -> AnyHull:
+    hull = Hull(_phases(problem.known), problem.scheme)
+    if not binaries:
+        return hull
+    return CompletedHull(hull, WithBinaries(ListedFormulas(problem.known)), models.surrogate)
+
+
+def _phases(energies: Mapping[str, float]) -> list[Phase]:
+    return [Phase(formula, energy) for formula, energy in energies.items()]
+
+
+def _log_prior(generator: Generator | None, formulas: Sequence[str]) -> FloatArray:
+    if generator is None or not formulas:
+        return np.full(len(formulas), np.nan)
+    return generator.log_probability(formulas)

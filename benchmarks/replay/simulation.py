@@ -1,0 +1,136 @@
+"""One campaign of a replay: ask, look up, learn, until the calls are spent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.replay.arms import ARMS, Arm
+from benchmarks.replay.desk import Desk, Models
+from benchmarks.replay.problem import Problem, Withheld
+from discovery.acquisition import select_batch
+from discovery.composition import chemical_system
+from discovery.generators.base import Generator, SamplingOptions
+from discovery.generators.baselines import PSEUDO_RANDOM, RANDOM
+from discovery.generators.ion_exchange import IonExchange
+from discovery.metrics import reduced
+
+PROPOSALS = 20_000  # raw samples of a generator in the free protocol
+PASSES = 10  # batches of free proposals in a row without any answer, before a run ends
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much is asked for."""
+
+    calls: int
+    batch: int
+    tolerance: float = 0.0  # energy above hull that the askers aim at, eV/atom
+    per_system: int = 1_000_000  # of a batch from one chemical system
+
+
+@dataclass(frozen=True)
+class Run:
+    """One arm, one seed."""
+
+    arm: str
+    problem: str
+    seed: int
+    calls: tuple[str, ...]  # reduced formulas in the order asked
+    energies: tuple[float | None, ...]  # true energy above the complete hull of each, eV/atom; None: no answer
+    outside: tuple[str, ...] = ()  # free proposals that the table does not know: listed, not scored
+    kinds: tuple[str, ...] = ()  # class of chemistry of each call
+
+    def scored(self) -> np.ndarray:
+        """Energies with NaN for no answer, shape (calls,)."""
+        return np.array([np.nan if energy is None else energy for energy in self.energies], dtype=np.float64)
+
+
+def simulate(name: str, problem: Problem, models: Models, budget: Budget, seed: int) -> Run:
+    """Run the arm called `name` on a problem; all its randomness comes from `seed`."""
+    arm = ARMS[name]
+    rng = np.random.default_rng([seed, 1])
+    if not problem.candidates:
+        problem = proposed(problem, arm, models, rng)
+    desk = Desk(problem, models, arm.rules)
+    withheld = Withheld(problem.answers)
+    asker = arm.make(budget.tolerance, seed)
+    calls: dict[str, float | None] = {}
+    outside: list[str] = []
+    idle = 0
+    while len(calls) < budget.calls and len(desk.asked) < len(desk.candidates) and idle < PASSES:
+        batch = _batch(desk, asker(desk, rng), min(budget.batch, budget.calls - len(calls)), budget.per_system)
+        answers = {formula: withheld.ask(formula) for formula in batch}
+        for formula, energy in answers.items():
+            desk.tell(formula, energy)
+            if energy is None and problem.free:
+                outside.append(formula)
+            else:
+                calls[formula] = problem.truth.get(formula)
+        idle = 0 if any(energy is not None for energy in answers.values()) else idle + problem.free
+        if arm.learns and len(calls) < budget.calls:
+            desk.learn(answers, rng)
+    kinds = tuple(kind_of(formula) for formula in calls)
+    return Run(name, problem.name, seed, tuple(calls), tuple(calls.values()), tuple(outside), kinds)
+
+
+def proposed(problem: Problem, arm: Arm, models: Models, rng: np.random.Generator) -> Problem:
+    """The problem with a generator's distinct new proposals as its list."""
+    options = SamplingOptions(constrained=True)
+    samples = _source(arm, problem, models).sample(PROPOSALS, rng, options)
+    formulas = dict.fromkeys(formula for sample in samples if (formula := reduced(sample)) is not None)
+    return replace(problem, candidates=tuple(formula for formula in formulas if formula not in problem.known))
+
+
+def kind_of(formula: str) -> str:
+    """Class of chemistry, by its most electronegative of the usual anions."""
+    elements = set(chemical_system(formula).split("-"))
+    for name, members in KINDS.items():
+        if elements & members:
+            return name
+    return "other"
+
+
+KINDS = {
+    "fluoride": {"F"},
+    "oxide": {"O"},
+    "halide": {"Cl", "Br", "I"},
+    "nitride": {"N"},
+    "chalcogenide": {"S", "Se", "Te"},
+    "pnictide": {"P", "As", "Sb"},
+}
+
+
+def kept(path: Path, make: Callable[[], Run]) -> Run:
+    """The run of a file, or a new one that is written there as a whole: a killed replay goes on where it was."""
+    if path.is_file():
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return Run(**{key: tuple(value) if isinstance(value, list) else value for key, value in content.items()})
+    run = make()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(asdict(run)) + "\n", encoding="utf-8")
+    partial.replace(path)
+    return run
+
+
+def _batch(desk: Desk, values: np.ndarray, size: int, per_system: int) -> list[str]:
+    rows = desk.open
+    systems = [chemical_system(desk.candidates[row]) for row in rows] if per_system < len(rows) else [""] * len(rows)
+    chosen = select_batch(values[rows], systems, size, per_system)
+    return [desk.candidates[rows[i]] for i in chosen]
+
+
+def _source(arm: Arm, problem: Problem, models: Models) -> Generator:
+    if arm.source == "ion-exchange":
+        return IonExchange(tuple(sorted(problem.known)))
+    named: dict[str, Generator] = {"random": RANDOM, "pseudo-random": PSEUDO_RANDOM}
+    if arm.source:
+        return named[arm.source]
+    if models.generator is None:
+        raise ValueError("the free protocol needs a language model")
+    return models.generator

@@ -1,0 +1,131 @@
+"""From runs to tables: counts beside every ratio, intervals beside every estimate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from benchmarks.replay.metrics import (
+    TOLERANCES,
+    Interval,
+    acceleration,
+    audc,
+    bootstrap,
+    calls_needed,
+    curve_interval,
+    discovery_acceleration,
+    enrichment,
+    found,
+    largest_daf,
+    mean_interval,
+    random_calls_needed,
+)
+from benchmarks.replay.problem import Problem
+from benchmarks.replay.simulation import Run
+
+SHARES = (0.1, 0.25, 0.5)  # of the stable compounds: the k of AF(k)
+POINTS = 50  # of a drawn curve
+
+
+def table(problem: Problem, runs: Sequence[Run], arms: Sequence[str], calls: int, seed: int) -> list[dict[str, Any]]:
+    """One row per arm and tolerance."""
+    rows = []
+    for tolerance in TOLERANCES:
+        for arm in arms:
+            own = [run for run in runs if run.arm == arm]
+            if own:
+                rows.append(_row(problem, own, _of(runs, "random"), (tolerance, calls, seed)))
+    return rows
+
+
+def _row(problem: Problem, own: Sequence[Run], chance: Sequence[Run], at: tuple[float, int, int]) -> dict[str, Any]:
+    tolerance, calls, seed = at
+    rng = np.random.default_rng(seed)
+    stable, size = problem.stable(tolerance), problem.size()
+    energies = [padded(run, calls) for run in own]
+    finds = [float(found(values, tolerance)[-1]) for values in energies]
+    random_finds = [float(found(padded(run, calls), tolerance)[-1]) for run in chance]
+    daf: Callable[[np.ndarray], float] = partial(
+        discovery_acceleration, tolerance=tolerance, prevalence=stable / size if stable else math.nan
+    )
+    row: dict[str, Any] = {
+        "arm": own[0].arm,
+        "tolerance": tolerance,
+        "seeds": len(own),
+        "calls": calls,
+        "stable_in_pool": stable,
+        "pool": size,
+        "found": plain(mean_interval(finds, rng)),
+        "enrichment": plain(bootstrap([finds, random_finds], enrichment, rng)) if chance else None,
+        "daf": plain(mean_interval([daf(values) for values in energies], rng)),
+        "audc": plain(mean_interval([audc(values, tolerance, stable) for values in energies], rng)),
+        "acceleration": {},
+    }
+    if problem.candidates and stable:
+        row["largest_daf"] = number(largest_daf(stable, size, calls))
+        row["largest_enrichment"] = number(min(stable, calls) / (calls * stable / size))
+    for share in SHARES:
+        k = max(1, round(share * stable))
+        if stable:
+            row["acceleration"][str(k)] = _acceleration(energies, problem, (tolerance, k), rng)
+    return row
+
+
+def _acceleration(
+    energies: Sequence[np.ndarray], problem: Problem, at: tuple[float, int], rng: np.random.Generator
+) -> dict[str, float | None]:
+    """AF(k) against picking by chance, whose calls are known in closed form; None where half of the runs fall short."""
+    tolerance, k = at
+    chance = random_calls_needed(k, problem.stable(tolerance), problem.size())
+    needed = [calls_needed(values, tolerance, k) for values in energies]
+    return plain(bootstrap([needed], lambda drawn: acceleration(drawn, [chance]), rng)) | {
+        "largest": number(chance / k)
+    }
+
+
+def kinds(runs: Sequence[Run], tolerance: float) -> list[dict[str, Any]]:
+    """Calls and finds by class of chemistry, all seeds together."""
+    rows = []
+    for arm in dict.fromkeys(run.arm for run in runs):
+        pairs = [pair for run in _of(runs, arm) for pair in zip(run.kinds, run.scored(), strict=True)]
+        for kind in sorted({kind for kind, _ in pairs}):
+            values = np.array([energy for name, energy in pairs if name == kind])
+            stable = int((np.nan_to_num(values, nan=np.inf) <= tolerance).sum())
+            rows.append({"arm": arm, "kind": kind, "calls": len(values), "found": stable})
+    return rows
+
+
+def curve(runs: Sequence[Run], arm: str, tolerance: float, calls: int) -> dict[str, list[float]]:
+    """Found against calls with its interval, at `POINTS` places."""
+    curves = np.array([found(padded(run, calls), tolerance) for run in _of(runs, arm)], dtype=np.float64)
+    places = np.unique(np.linspace(1, calls, min(POINTS, calls)).round().astype(int))
+    mean, low, high = (
+        values[places - 1].round(4).tolist() for values in curve_interval(curves, np.random.default_rng(0))
+    )
+    return {"calls": places.tolist(), "mean": mean, "low": low, "high": high}
+
+
+def padded(run: Run, calls: int) -> np.ndarray:
+    """Energies of exactly `calls` calls: a run that ended early found nothing more."""
+    values = np.full(calls, np.nan)
+    scored = run.scored()[:calls]
+    values[: len(scored)] = scored
+    return values
+
+
+def plain(interval: Interval) -> dict[str, float | None]:
+    """JSON has no infinity: None stands for what does not exist or has no bound."""
+    return {"value": number(interval.value), "low": number(interval.low), "high": number(interval.high)}
+
+
+def number(value: float) -> float | None:
+    """Four significant decimals; None for NaN and infinity."""
+    return round(float(value), 4) if math.isfinite(value) else None
+
+
+def _of(runs: Sequence[Run], arm: str) -> list[Run]:
+    return [run for run in runs if run.arm == arm]
