@@ -15,8 +15,9 @@ from discovery.errors import ConfigError
 from discovery.generators.base import SamplingOptions
 from discovery.grammar import FreeGrammar, Grammar
 from discovery.records import Sample
-from discovery.vocabulary import END, START
+from discovery.vocabulary import END, SIZE, START
 
+NOTHING = -1  # no token, no prefix
 EFFECTIVE = 0.2  # smallest share of rows that may carry the weight; higher costs distinct samples
 
 
@@ -34,21 +35,30 @@ class Decoder(Protocol):
         """Logits of the next token, shape (rows, vocabulary), after one more token in each row, shape (rows,)."""
 
     def keep(self, rows: NDArray[np.int64]) -> None:
-        """Go on with these rows only, in this order."""
+        """Go on with these rows only, in this order; a row may occur several times."""
 
 
 @dataclass(frozen=True)
-class _Row:
-    """A sequence that is being written."""
+class _Rows:
+    """Sequences that are being written."""
 
-    state: Any  # of the grammar
-    tokens: tuple[int, ...] = ()
-    log_probability: float = 0.0
-    log_weight: float = 0.0  # logarithm of the model's (scored) mass on the allowed tokens, summed over the steps
+    tokens: NDArray[np.int64]  # shape (rows, steps), NOTHING after the end
+    log_probability: NDArray[np.float64]
+    log_weight: NDArray[np.float64]  # logarithm of the model's (scored) mass on the allowed tokens, summed over steps
+    prefix: NDArray[np.int64]  # which of the prefixes each row continues; NOTHING for a finished one
 
-    @property
-    def finished(self) -> bool:
-        return self.tokens[-1:] == (END,)
+    def of(self, origins: NDArray[np.int64]) -> _Rows:
+        """Other rows instead, with even weights."""
+        even = np.zeros(len(origins))
+        return _Rows(self.tokens[origins], self.log_probability[origins], even, self.prefix[origins])
+
+
+@dataclass(frozen=True)
+class _Prefixes:
+    """The distinct beginnings of all unfinished rows, in the order in which the decoder follows them."""
+
+    states: list[Any]  # of the grammar
+    last: NDArray[np.int64]  # token of each
 
 
 def grammar_of(options: SamplingOptions, max_atoms: int) -> Grammar[Any]:
@@ -81,43 +91,57 @@ def sample(decoder: Decoder, n: int, rng: np.random.Generator, options: Sampling
 def _sample_batch(
     decoder: Decoder, n: int, grammar: Grammar[Any], rng: np.random.Generator, temperature: float
 ) -> list[Sample]:
+    """One batch. Rows with the same beginning share it: the decoder reads each distinct prefix once.
+
+    That spares a quarter of the products at 512 rows, since all begin alike and few elements come first; the draws are
+    the same, one random number per row and step.
+    """
     decoder.begin()
-    rows = [_Row(grammar.start())] * n
-    reading = np.arange(n)  # the rows that the decoder follows, in its order
-    while len(reading):
-        last = np.array([(rows[index].tokens or (START,))[-1] for index in reading], dtype=np.int64)
-        logits = decoder.step(last).astype(np.float64)
-        for index, row in zip(
-            reading, _extended([rows[i] for i in reading], logits, grammar, (rng, temperature)), strict=True
-        ):
-            rows[index] = row
-        weights = np.array([row.log_weight for row in rows])
-        origins = survivors(weights, rng) if grammar.selective else None
-        if origins is not None:
-            rows = [replace(rows[origin], log_weight=0.0) for origin in origins]
-        reading = _follow(decoder, rows, reading, origins)
-    return [sample_of(row.tokens, row.log_probability) for row in rows]
+    rows = _Rows(np.zeros((n, 0), dtype=np.int64), np.zeros(n), np.zeros(n), np.zeros(n, dtype=np.int64))
+    prefixes = _Prefixes([grammar.start()], np.array([START]))
+    while len(prefixes.states):
+        logits = decoder.step(prefixes.last).astype(np.float64)
+        rows = _extended(rows, logits, np.stack([grammar.scores(state) for state in prefixes.states]), rng, temperature)
+        origins = survivors(rows.log_weight, rng) if grammar.selective else None
+        rows = rows if origins is None else rows.of(origins)
+        rows, prefixes = _branched(rows, prefixes, grammar, decoder)
+    return [
+        sample_of(tokens[tokens != NOTHING].tolist(), float(value))
+        for tokens, value in zip(rows.tokens, rows.log_probability, strict=True)
+    ]
 
 
 def _extended(
-    rows: list[_Row], logits: NDArray[np.float64], grammar: Grammar[Any], chance: tuple[np.random.Generator, float]
-) -> list[_Row]:
-    """The rows after one more token each."""
-    rng, temperature = chance
-    scores = np.stack([grammar.scores(row.state) for row in rows])
+    rows: _Rows, logits: NDArray[np.float64], scores: NDArray[np.float64], rng: np.random.Generator, temperature: float
+) -> _Rows:
+    """The rows after one more token each; logits and scores are those of the prefixes, shape (prefixes, vocabulary)."""
     scored = _log_softmax(logits / temperature) + scores
-    tokens = draw(scored, rng)
-    own = _log_softmax(logits)[np.arange(len(rows)), tokens]
-    mass = np.exp(scored).sum(axis=1)
-    return [
-        _Row(
-            row.state if token == END else grammar.advance(row.state, token),
-            (*row.tokens, token),
-            row.log_probability + value,
-            row.log_weight + log_mass,
-        )
-        for row, token, value, log_mass in zip(rows, tokens.tolist(), own.tolist(), np.log(mass).tolist(), strict=True)
+    log_mass = np.log(np.exp(scored).sum(axis=1))
+    unfinished = np.flatnonzero(rows.prefix != NOTHING)
+    which = rows.prefix[unfinished]
+    drawn = draw(scored[which], rng)
+    tokens = np.full((len(rows.tokens), 1), NOTHING)
+    tokens[unfinished, 0] = drawn
+    log_probability, log_weight = rows.log_probability.copy(), rows.log_weight.copy()
+    log_probability[unfinished] += _log_softmax(logits)[which, drawn]
+    log_weight[unfinished] += log_mass[which]
+    return _Rows(np.hstack([rows.tokens, tokens]), log_probability, log_weight, rows.prefix)
+
+
+def _branched(rows: _Rows, prefixes: _Prefixes, grammar: Grammar[Any], decoder: Decoder) -> tuple[_Rows, _Prefixes]:
+    """The distinct prefixes of the rows after their last token, which the decoder then follows."""
+    last = rows.tokens[:, -1]
+    unfinished = np.flatnonzero((last != NOTHING) & (last != END))
+    pairs, which = np.unique(rows.prefix[unfinished] * SIZE + last[unfinished], return_inverse=True)
+    parents, tokens = np.divmod(pairs, SIZE)
+    if len(parents) and not np.array_equal(parents, np.arange(len(prefixes.states))):
+        decoder.keep(parents)
+    states = [
+        grammar.advance(prefixes.states[parent], token) for parent, token in zip(parents, tokens.tolist(), strict=True)
     ]
+    prefix = np.full(len(last), NOTHING)
+    prefix[unfinished] = which
+    return replace(rows, prefix=prefix), _Prefixes(states, tokens)
 
 
 def survivors(log_weights: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64] | None:
@@ -136,19 +160,6 @@ def survivors(log_weights: NDArray[np.float64], rng: np.random.Generator) -> NDA
     points = (rng.random() + np.arange(len(weights))) / len(weights)
     origins = np.searchsorted(weights.cumsum() / weights.sum(), points, side="right")
     return np.minimum(origins, len(weights) - 1)  # rounding may leave the last sum below 1
-
-
-def _follow(
-    decoder: Decoder, rows: list[_Row], reading: NDArray[np.int64], origins: NDArray[np.int64] | None
-) -> NDArray[np.int64]:
-    """Point the decoder at the unfinished rows; returns them."""
-    unfinished = np.array([index for index, row in enumerate(rows) if not row.finished], dtype=np.int64)
-    position = {int(index): place for place, index in enumerate(reading)}
-    sources = unfinished if origins is None else origins[unfinished]
-    places = np.array([position[int(source)] for source in sources], dtype=np.int64)
-    if len(places) and not np.array_equal(places, np.arange(len(reading))):
-        decoder.keep(places)
-    return unfinished
 
 
 def draw(logits: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:

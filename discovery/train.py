@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+from discovery import model_files
+from discovery.datasets import CARD
 from discovery.errors import ConfigError, DataError
 from discovery.formulas import read_distinct, split_of
 from discovery.generators.zoo import FAMILIES, PRESETS, build
@@ -28,6 +30,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the trained model")
     options.add_argument("--epochs", type=int, default=20, metavar="N")
     options.add_argument("--learning-rate", type=float, default=2e-3, metavar="RATE", help="peak of the one-cycle rate")
+    options.add_argument("--batch-tokens", type=int, default=2048, metavar="N", help="tokens per step (default 2048)")
     options.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     options.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     options.add_argument("--seed", type=int, default=0)
@@ -46,7 +49,11 @@ def main(argv: list[str] | None = None) -> int:
     if checkpoint.exists() and not args.resume:
         raise ConfigError(f"{checkpoint} exists: go on with --resume, or choose another --out")
     config = TrainingConfig(
-        epochs=args.epochs, peak_learning_rate=args.learning_rate, device=torch_device(args.device), seed=args.seed
+        epochs=args.epochs,
+        tokens_per_batch=args.batch_tokens,
+        peak_learning_rate=args.learning_rate,
+        device=torch_device(args.device),
+        seed=args.seed,
     )
     parts, notes = split_file(args)
     torch.manual_seed(args.seed)
@@ -77,9 +84,9 @@ def split_file(args: argparse.Namespace) -> tuple[dict[str, list[str]], dict[str
     if args.data.is_dir():
         found = {part: read(args.data / f"{part}.csv") for part in ("train", "valid")}
         parts, rows = {part: formulas for part, (formulas, _) in found.items()}, sum(n for _, n in found.values())
-        split = "as the folder has it"
+        split, origin = "as the folder has it", _origin(args.data)
     else:
-        formulas, rows = read(args.data)
+        (formulas, rows), origin = read(args.data), {}
         parts = {"train": [], "valid": [], "test": []}
         for formula in formulas:
             parts[split_of(formula, args.seed)].append(formula)
@@ -95,9 +102,18 @@ def split_file(args: argparse.Namespace) -> tuple[dict[str, list[str]], dict[str
         "rows": rows,
         "rule": f"2 to {args.max_elements} elements, at most {args.max_atoms} atoms, each reduced formula once",
         "split": split,
+        **origin,
         **{part: len(members) for part, members in parts.items()},
     }
     return parts, notes
+
+
+def _origin(folder: Path) -> dict[str, object]:
+    """What a card keeps of a data set's own: its variant, its list and split, and the families withheld from it."""
+    if not (folder / CARD).is_file():
+        return {}
+    known = model_files.read_json(folder / CARD)
+    return {key: known[key] for key in ("variant", "source", "property", "withheld", "split") if key in known}
 
 
 def _show(report: EpochReport) -> None:
