@@ -13,7 +13,7 @@ from discovery import vocabulary
 from discovery.charge_grammar import charge_grammar
 from discovery.errors import ConfigError
 from discovery.generators.base import SamplingOptions
-from discovery.grammar import FreeGrammar, Grammar
+from discovery.grammar import FreeGrammar, Grammar, TiltedGrammar
 from discovery.records import Sample
 from discovery.vocabulary import END, SIZE, START
 
@@ -67,9 +67,10 @@ def grammar_of(options: SamplingOptions, max_atoms: int) -> Grammar[Any]:
     Raises:
         ConstraintError: nothing can be written within them.
     """
+    grammar: Grammar[Any] = FreeGrammar(options.constraints, max_atoms)
     if options.constrained:
-        return charge_grammar(options.constraints, max_atoms)
-    return FreeGrammar(options.constraints, max_atoms)
+        grammar = charge_grammar(options.constraints, max_atoms)
+    return TiltedGrammar(grammar, options.element_scores) if options.element_scores else grammar
 
 
 def sample(decoder: Decoder, n: int, rng: np.random.Generator, options: SamplingOptions) -> list[Sample]:
