@@ -39,7 +39,7 @@ def _samples(rows: Sequence[Results], mode: str, *, published: bool = False) -> 
     lines = [(row["name"], *_cells(row["samples"][mode])) for row in rows if mode in row["samples"]]
     if published:
         lines += [(f"published: {name}", cn, eb, *[""] * 6) for name, cn, eb in PUBLISHED]
-    return _table(head, lines)
+    return table(head, lines)
 
 
 def _cells(runs: Sequence[Results]) -> list[str]:
@@ -73,7 +73,7 @@ def _ranking(rows: Sequence[Results], family: str) -> str:
                 f"{found['candidates']:,}",
                 f"{found['withheld']} (and {found['outside']} out of reach)",
             ))  # fmt: skip
-    return _table(head, lines)
+    return table(head, lines)
 
 
 def _training(rows: Sequence[Results]) -> str:
@@ -101,12 +101,13 @@ def _training(rows: Sequence[Results]) -> str:
         for row in rows
         if (cost := row["cost"])
     ]
-    return _table(head, lines)
+    return table(head, lines)
 
 
 def _titled(title: str, table: str) -> str:
     return f"### {title}\n\n{table}"
 
 
-def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
     return "\n".join("| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *lines))
