@@ -14,7 +14,8 @@ import numpy as np
 
 from discovery.errors import ConfigError, DataError
 from discovery.generators.base import Filler, Generator, SamplingOptions
-from discovery.generators.zoo import FAMILIES, build, load_generator, names
+from discovery.generators.rarity import corrected
+from discovery.generators.zoo import BASELINES, FAMILIES, build, load_generator, names
 from discovery.metrics import reduced
 from discovery.options import add_constraint_options, constraints_from, exit_with
 from discovery.records import Sample
@@ -23,6 +24,7 @@ from discovery.reference.builtin import load_builtin
 from discovery.templates import Template
 from discovery.validity import judge
 
+PILOT_SEED = 0  # of the samples that --rare looks at
 COLUMNS = (
     "sequence",
     "formula",
@@ -46,6 +48,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="PARTS",
         help="complete a composition, such as 'Sr Ti ? O3': elements, ? for one unknown atom, * for one or more",
     )
+    options.add_argument(
+        "--rare",
+        type=float,
+        default=0.0,
+        metavar="X",
+        help="0 to 1: even out how often the model writes each element (0.5: rare ones several times as often)",
+    )
     options.add_argument("--out", required=True, type=Path, metavar="FILE.csv")
     add_constraint_options(options)
     return options
@@ -64,12 +73,29 @@ def main(argv: list[str] | None = None) -> int:
     template = None if args.template is None else Template.parse(args.template)
     generator = load_generator(args.model)
     rng = np.random.default_rng(args.seed)
+    if args.rare:
+        options = evened(generator, args.rare, options, template)
     if template is None:
         samples = generator.sample(args.n, rng, options)
     else:
         samples = as_filler(generator).fill(template, args.n, rng, options)
     write_samples(args.out, samples, load_builtin().known)
     return 0
+
+
+def evened(
+    generator: Generator, strength: float, options: SamplingOptions, template: Template | None
+) -> SamplingOptions:
+    """Options with the frequency correction of ``--rare``; its pilot samples leave the seed of the others alone.
+
+    Raises:
+        ConfigError: the generator is a rule, or a template is to be completed.
+    """
+    if generator.name in BASELINES:
+        raise ConfigError(f"--rare corrects language models, and {generator.name} is none: use another --model")
+    if template is not None:
+        raise ConfigError("--rare and --template do not go together: leave one out")
+    return corrected(generator, strength, np.random.default_rng(PILOT_SEED), options)
 
 
 def as_filler(generator: Generator) -> Filler:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,3 +130,44 @@ class FreeGrammar:
             new[: state.last] = False
             new[min(missing, default=SIZE) + 1 :] = False
         return mask | new
+
+
+@dataclass(frozen=True)
+class TiltedState(Generic[State]):
+    """A state of another grammar, and the elements that its prefix holds."""
+
+    inner: State
+    present: frozenset[int] = frozenset()  # token ids
+
+
+class TiltedGrammar(Generic[State]):
+    """Another grammar's language, with a weight for every element that a composition holds.
+
+    Where p is the model's distribution, sequences are drawn from one in proportion to p(x) times the product of the
+    weights of the distinct elements of x: each weight is given once, with the first atom of its element. `decoding`
+    draws rows again where the rest of the mass differs much between them, as for any selective grammar.
+    """
+
+    def __init__(self, inner: Grammar[State], log_weights: Sequence[float]) -> None:
+        self._inner = inner
+        self._bonus = np.zeros(SIZE)
+        self._bonus[FIRST_ELEMENT:] = log_weights
+
+    @property
+    def selective(self) -> bool:
+        """True: the mass of a prefix depends on what may follow it."""
+        return True
+
+    def start(self) -> TiltedState[State]:
+        """Nothing written yet."""
+        return TiltedState(self._inner.start())
+
+    def advance(self, state: TiltedState[State], token: int) -> TiltedState[State]:
+        """One atom more."""
+        return TiltedState(self._inner.advance(state.inner, token), state.present | {token})
+
+    def scores(self, state: TiltedState[State]) -> Scores:
+        """Those of the other grammar, and the weights of the elements that are not there yet."""
+        bonus = self._bonus.copy()
+        bonus[list(state.present)] = 0.0
+        return self._inner.scores(state.inner) + bonus

@@ -8,10 +8,15 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 
+from discovery import model_files
+from discovery.composition import reduced_formula
+from discovery.datasets import CARD
 from discovery.errors import ConfigError, DataError
 from discovery.formulas import read_distinct, split_of
+from discovery.generators.base import LanguageModel, SamplingOptions
 from discovery.generators.zoo import FAMILIES, PRESETS, build
 from discovery.options import exit_with, torch_device
 from discovery.training import EpochReport, Hooks, TrainingConfig
@@ -28,8 +33,17 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the trained model")
     options.add_argument("--epochs", type=int, default=20, metavar="N")
     options.add_argument("--learning-rate", type=float, default=2e-3, metavar="RATE", help="peak of the one-cycle rate")
+    options.add_argument("--batch-tokens", type=int, default=2048, metavar="N", help="tokens per step (default 2048)")
     options.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     options.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    options.add_argument("--start", type=Path, metavar="DIR", help="go on from the weights of this trained model")
+    options.add_argument(
+        "--own-samples",
+        type=int,
+        default=0,
+        metavar="N",
+        help="with --start: also train on N charge-neutral, balanced compositions that the model writes itself",
+    )
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--threads", type=int, default=None, metavar="N", help="torch threads (default: all cores)")
     options.add_argument("--max-atoms", type=int, default=30, metavar="N", help="leave longer formulas out")
@@ -45,12 +59,21 @@ def main(argv: list[str] | None = None) -> int:
     checkpoint = args.out / "checkpoint.safetensors"
     if checkpoint.exists() and not args.resume:
         raise ConfigError(f"{checkpoint} exists: go on with --resume, or choose another --out")
+    if args.own_samples and args.start is None:
+        raise ConfigError("--own-samples are written by a trained model: name it with --start")
     config = TrainingConfig(
-        epochs=args.epochs, peak_learning_rate=args.learning_rate, device=torch_device(args.device), seed=args.seed
+        epochs=args.epochs,
+        tokens_per_batch=args.batch_tokens,
+        peak_learning_rate=args.learning_rate,
+        device=torch_device(args.device),
+        seed=args.seed,
     )
     parts, notes = split_file(args)
     torch.manual_seed(args.seed)
-    generator = build(args.model, args.preset)
+    generator = build(args.model, args.preset) if args.start is None else started(args)
+    if args.own_samples:
+        parts["train"] = parts["train"] + own_samples(generator, args.own_samples, args.seed)
+        notes["own_samples"] = args.own_samples
     print(f"{args.model} {args.preset}: {notes}", flush=True)
     if args.resume and not checkpoint.exists():
         print(f"{checkpoint} does not exist: training starts anew", flush=True)
@@ -71,15 +94,40 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+def started(args: argparse.Namespace) -> LanguageModel:
+    """The trained model of ``--start``; its card says so, and what it was trained on goes on under ``start``.
+
+    Raises:
+        ConfigError: it is of another family than ``--model``.
+    """
+    model = FAMILIES[args.model].load(args.start)
+    if model.name != args.model:
+        raise ConfigError(f"{args.start} holds a {model.name}, not a {args.model}: name that with --model")
+    return model.with_card({"start": {key: model.card.get(key) for key in ("version", "command", "training")}})
+
+
+def own_samples(generator: LanguageModel, n: int, seed: int) -> list[str]:
+    """Reduced formulas of `n` constrained samples, repeated ones included.
+
+    Constrained decoding draws from the model's distribution under the condition that charges balance. A model trained
+    further on such samples, beside the real compounds, learns to keep that condition by itself: the list of real
+    compounds is too short to learn the arithmetic of charges from. Nothing but the training part and the table of
+    oxidation states is behind them, so held-out compounds stay unseen.
+    """
+    options = SamplingOptions(constrained=True)
+    samples = generator.sample(n, np.random.default_rng([seed, n]), options)
+    return [reduced_formula(sample.formula) for sample in samples if sample.formula is not None]
+
+
 def split_file(args: argparse.Namespace) -> tuple[dict[str, list[str]], dict[str, object]]:
     """Parts of ``--data`` (those of a folder as they are, a file is split), and notes on how they were made."""
     read = partial(read_distinct, where=args.where, max_atoms=args.max_atoms, max_elements=args.max_elements)
     if args.data.is_dir():
         found = {part: read(args.data / f"{part}.csv") for part in ("train", "valid")}
         parts, rows = {part: formulas for part, (formulas, _) in found.items()}, sum(n for _, n in found.values())
-        split = "as the folder has it"
+        split, origin = "as the folder has it", _origin(args.data)
     else:
-        formulas, rows = read(args.data)
+        (formulas, rows), origin = read(args.data), {}
         parts = {"train": [], "valid": [], "test": []}
         for formula in formulas:
             parts[split_of(formula, args.seed)].append(formula)
@@ -95,9 +143,18 @@ def split_file(args: argparse.Namespace) -> tuple[dict[str, list[str]], dict[str
         "rows": rows,
         "rule": f"2 to {args.max_elements} elements, at most {args.max_atoms} atoms, each reduced formula once",
         "split": split,
+        **origin,
         **{part: len(members) for part, members in parts.items()},
     }
     return parts, notes
+
+
+def _origin(folder: Path) -> dict[str, object]:
+    """What a card keeps of a data set's own: its variant, its list and split, and the families withheld from it."""
+    if not (folder / CARD).is_file():
+        return {}
+    known = model_files.read_json(folder / CARD)
+    return {key: known[key] for key in ("variant", "source", "property", "withheld", "split") if key in known}
 
 
 def _show(report: EpochReport) -> None:

@@ -30,6 +30,9 @@ class SamplingOptions:
     )  # the user's element and size limits; honoured in either mode
     temperature: float = 1.0
     batch_size: int = 512
+    # log-weight of each element of the vocabulary: compositions are drawn in proportion to p(x) and the weights of
+    # their elements; empty: p(x) alone. See `discovery.generators.rarity`. Language models only
+    element_scores: tuple[float, ...] = ()
 
 
 class Generator(Protocol):

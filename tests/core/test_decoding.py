@@ -14,7 +14,7 @@ from discovery.constraints import Constraints
 from discovery.decoding import draw, sample, survivors
 from discovery.errors import ConfigError, ConstraintError
 from discovery.generators.base import SamplingOptions
-from discovery.grammar import FreeGrammar, Grammar
+from discovery.grammar import FreeGrammar, Grammar, TiltedGrammar
 from discovery.validity import Rules, judge, verdict
 from discovery.vocabulary import ELEMENTS, END, SIZE, START, TOKENS
 
@@ -257,3 +257,55 @@ def test_specials_make_a_sequence_no_composition():
 def test_wrong_options_are_refused():
     with pytest.raises(ConfigError):
         sample(UniformDecoder(), 1, np.random.default_rng(0), SamplingOptions(temperature=0.0))
+
+
+class CountingDecoder(UniformDecoder):
+    """Notes how many rows it reads, and checks that the number is the one that it was told to keep."""
+
+    def begin(self):
+        self.kept, self.read = 1, []
+
+    def step(self, tokens):
+        assert len(tokens) == self.kept
+        self.read.append(len(tokens))
+        return super().step(tokens)
+
+    def keep(self, rows):
+        self.kept = len(rows)
+
+
+def test_rows_with_the_same_beginning_are_read_once():
+    decoder = CountingDecoder()
+    options = SamplingOptions(constrained=True, constraints=Constraints(allowed=frozenset({"Li", "Na", "F"})))
+    samples = sample(decoder, 300, np.random.default_rng(0), options)
+    assert decoder.read[:2] == [1, 2], "all rows begin alike, and then with one of two cations"
+    prefixes = {tuple(s.sequence.split()[: len(decoder.read) - 1]) for s in samples}
+    assert decoder.read[-1] <= len(prefixes)
+
+
+def test_element_weights_tilt_the_distribution_by_their_product():
+    pool = Constraints(allowed=frozenset({"Na", "K", "Cl"}), max_atoms=2)
+    weights = np.zeros(len(ELEMENTS))
+    weights[[ELEMENTS.index("K"), ELEMENTS.index("Cl")]] = math.log(3.0), -1.0
+    options = SamplingOptions(constrained=True, constraints=pool, element_scores=tuple(weights))
+    drawn = [s.sequence for s in sample(UniformDecoder(), 8_000, np.random.default_rng(0), options)]
+    assert set(drawn) == {"Na Cl <end>", "K Cl <end>"}
+    assert drawn.count("K Cl <end>") / len(drawn) == pytest.approx(0.75, abs=0.02)  # four standard errors
+
+
+def test_an_elements_weight_is_given_once_and_changes_no_language():
+    pool = Constraints(allowed=frozenset({"Na", "O"}), max_atoms=3)
+    weights = np.full(len(ELEMENTS), 2.0)
+    tilted, plain = TiltedGrammar(ChargeGrammar(pool, 30), weights), ChargeGrammar(pool, 30)
+    assert set(language(tilted)) == set(language(plain))
+    sodium, oxygen = vocabulary.element_id("Na"), vocabulary.element_id("O")
+    one = tilted.advance(tilted.start(), sodium)
+    assert tilted.scores(tilted.start())[sodium] == 2.0
+    assert tilted.scores(one)[sodium] == 0.0
+    assert tilted.scores(tilted.advance(one, sodium))[oxygen] == 2.0
+
+
+def test_log_probability_is_the_models_own_whatever_the_weights():
+    options = SamplingOptions(element_scores=tuple(np.linspace(-1, 1, len(ELEMENTS))))
+    for drawn in sample(UniformDecoder(), 20, np.random.default_rng(0), options):
+        assert drawn.log_probability == pytest.approx(-len(drawn.sequence.split()) * np.log(SIZE))

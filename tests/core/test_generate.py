@@ -7,6 +7,7 @@ import pytest
 from discovery import generate
 from discovery.errors import ConfigError, ConstraintError, DataError
 from discovery.options import add_constraint_options, constraints_from, exit_with
+from tests.small import small_generator
 
 
 class Known:
@@ -137,3 +138,15 @@ def test_constraint_options_default_to_no_constraint():
     assert chosen.allowed == chosen.required == frozenset({"Li", "Fe", "O"})
     assert chosen.exact_system
     assert chosen.mixed_valence
+
+
+def test_rare_elements_are_favoured_in_language_models_alone(tmp_path):
+    with pytest.raises(ConfigError, match="pseudo-random is none"):
+        written(tmp_path, "--rare", "0.5")
+    small_generator(tmp_path / "model")
+    table = written(tmp_path, "--model", str(tmp_path / "model"), "--rare", "0.5", "--constrained")
+    assert table.charge_neutral.all()
+    with pytest.raises(ConfigError, match="do not go together"):
+        written(tmp_path, "--model", str(tmp_path / "model"), "--rare", "0.5", "--template", "Li ? O")
+    with pytest.raises(ConfigError, match="between 0 and 1"):
+        written(tmp_path, "--model", str(tmp_path / "model"), "--rare", "2")

@@ -3,9 +3,13 @@ import json
 import pytest
 import torch
 
+from benchmarks.likelihood_ranking import trained_without
+from discovery import datasets
 from discovery import train as command
 from discovery.errors import ConfigError, DataError, WeightsError
-from discovery.generators.zoo import FAMILIES, load_generator
+from discovery.generators.zoo import FAMILIES, build, load_generator
+from discovery.validity import judge
+from tests.small import small_generator
 
 ELEMENTS = ("Li", "Na", "K", "Rb", "Cs", "Mg", "Ca", "Sr", "Ba", "Zn")
 FORMULAS = [f"{a}{n}{x}" for a in ELEMENTS for n in (1, 2, 3) for x in ("F", "Cl", "Br", "I", "O2")]
@@ -100,3 +104,42 @@ def test_equal_seeds_give_equal_models_whatever_came_before(tmp_path):
         command.main(["--model", "gpt2", "--data", str(data), "--out", str(out), *options])
         versions.append(load_generator(str(out)).version)
     assert versions[0] == versions[1] != versions[2]
+
+
+def test_training_goes_on_from_a_model_with_samples_of_its_own(options, tmp_path):
+    command.main(["--model", "gpt2", "--epochs", "1", *options])
+    first = load_generator(str(tmp_path / "model"))
+    onward = ["--model", "gpt2", "--epochs", "1", "--start", str(tmp_path / "model"), "--learning-rate", "1e-6"]
+    again = [*options[:2], "--out", str(tmp_path / "onward"), "--threads", "1"]
+    command.main([*onward, "--own-samples", "40", *again])
+    made = json.loads((tmp_path / "onward" / "card.json").read_text())
+    assert (made["start"]["version"], made["data"]["own_samples"]) == (first.version, 40)
+    second = load_generator(str(tmp_path / "onward"))
+    near, far = (model.log_probability(["NaCl"])[0] for model in (second, build("gpt2", "small")))
+    assert near == pytest.approx(first.log_probability(["NaCl"])[0], abs=0.01), "a tiny rate moves the weights little"
+    assert abs(far - near) > 0.1
+    written = command.own_samples(first, 30, seed=0)
+    assert len(written) == 30
+    assert all(judge(formula).electronegativity_balanced for formula in written)
+
+
+def test_starts_that_make_no_sense_are_refused(options, tmp_path):
+    with pytest.raises(ConfigError, match="--start"):
+        command.main(["--model", "gpt2", "--own-samples", "5", *options])
+    small_generator(tmp_path / "trained")
+    with pytest.raises(WeightsError, match="another kind of model"):
+        command.main(["--model", "gptj", "--start", str(tmp_path / "trained"), *options])
+
+
+def test_the_card_names_the_data_set_and_what_was_withheld(options, tmp_path):
+    made = tmp_path / "made"
+    listed = tmp_path / "formulas.txt"
+    datasets.main(["--formulas", str(listed), "--variant", "pure", "--withhold", "K,Cl", "--out", str(made)])
+    options[1] = str(made)
+    command.main(["--model", "gpt2", "--epochs", "1", *options])
+    data = card(tmp_path)["data"]
+    assert data["variant"] == "pure"
+    assert data["withheld"] == {"Cl-K": 1}
+    trained = load_generator(str(tmp_path / "model"))
+    assert trained_without(trained, frozenset({"K", "Cl"})) is True
+    assert trained_without(trained, frozenset({"Na", "Cl"})) is None
