@@ -109,4 +109,4 @@ def _leaving(direction: FloatArray, weights: FloatArray, basis: IntArray) -> Int
     usable = direction > 1e-9
     ratios = np.where(usable, weights, np.inf) / np.where(usable, direction, 1.0)
     tied = ratios <= ratios.min(axis=1, keepdims=True) + 1e-12
-    return np.argmin(np.where(tied, basis, np.iinfo(np.int64).max), axis=1)
+    return np.asarray(np.where(tied, basis, np.iinfo(np.int64).max).argmin(axis=1))

@@ -13,6 +13,8 @@ from discovery.surrogates.evaluation import evaluate
 from discovery.surrogates.zoo import load_surrogate
 from tests.core.tiny_surrogate import ELEMENTS, dataset, energy, tiny_ensemble
 
+UNITS = [(1, 1, 2), (2, 1, 4), (1, 2, 4), (3, 1, 5), (2, 3, 12)]
+
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -115,3 +117,14 @@ def test_the_shipped_surrogate_knows_common_compounds() -> None:
     # MP 2019: NaCl -2.105, SrTiO3 -3.569, Fe2O3 -1.886, GaAs -0.347 eV/atom
     prediction = shipped.predict(["NaCl", "SrTiO3", "Fe2O3", "GaAs"], "mp2019")
     np.testing.assert_allclose(prediction.mean, [-2.105, -3.569, -1.886, -0.347], atol=0.25)
+
+
+def test_the_quick_chunks_change_nothing_in_the_shipped_surrogate(monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped = load_surrogate("ensemble")
+    formulas = [f"{a}{n}{b}{m}O{k}" for a in ("Li", "Ca", "La") for b in ("Ti", "Fe", "P", "Al") for n, m, k in UNITS]
+    predictions = {}
+    for chunk in (16, 1_000_000):
+        monkeypatch.setattr(module, "CHUNK", chunk)
+        predictions[chunk] = shipped.predict(formulas, "mp2019")
+    np.testing.assert_allclose(predictions[16].mean, predictions[1_000_000].mean, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(predictions[16].std, predictions[1_000_000].std, rtol=0, atol=1e-6)
