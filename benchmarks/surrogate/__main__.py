@@ -1,0 +1,156 @@
+"""The surrogate against DFT labels, beside published models on the same compositions.
+
+    python -m benchmarks.surrogate --labels FILE [--published FILE] [--split random|crabnet|time|chemsys|family]
+
+Prints one JSON object: errors of formation energies; stability against the DFT hull and against the hull of the
+predicted energies (both ways of Bartel et al., npj Comput. Mater. 6, 97 (2020)); coverage of the intervals,
+miscalibration area, error by predicted std. Intervals are 95 %, by bootstrap over the compositions.
+
+The split `random` is the shipped ensemble's own: it never saw the test part. For any other split an ensemble is trained
+on the training rows of FILE alone (``--members``, ``--epochs``; resumable in ``--work``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import shlex
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.surrogate.measures import errors, own_hull, stability
+from benchmarks.surrogate.models import SCHEME, TREES, Training, baselines, published, threads, train_ensemble
+from benchmarks.surrogate.tables import SPLITS, Labels, read_labels
+from discovery.errors import ConfigError
+from discovery.options import exit_with, symbols
+from discovery.surrogates import calibration
+from discovery.surrogates.base import Prediction, Surrogate
+from discovery.surrogates.training import TrainingConfig
+from discovery.surrogates.zoo import DEFAULT, load_surrogate
+
+TENTHS = 10
+NOTE = (
+    "own hull: the published models' competitors are predicted out of fold, those of the models here that are training "
+    "compositions in sample; the DFT hull compares like with like"
+)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Predict, measure, print."""
+    args = parser().parse_args(argv)
+    threads(args.threads)
+    started = time.monotonic()
+    labels = read_labels(args.labels, args.split, symbols(args.withhold, "--withhold") or frozenset())
+    surrogate = _surrogate(args, labels)
+    arguments = shlex.join(sys.argv[1:] if argv is None else argv)
+    result = {
+        "command": f"python -m benchmarks.surrogate {arguments}",
+        "split": args.split,
+        "rows": {part: len(labels.rows(part)) for part in ("train", "validation", "test")},
+        "stable_share_of_test": float((labels.decomposition[labels.rows("test")] <= 0).mean()),
+        "models": models(labels, surrogate, args),
+        "note": NOTE,
+        "software": {name: version(name) for name in ("torch", "scikit-learn", "numpy")},
+        "python": platform.python_version(),
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    print(json.dumps(rounded(result)))
+    return 0
+
+
+def models(labels: Labels, surrogate: Surrogate, args: argparse.Namespace) -> dict[str, Any]:
+    """All figures, by model."""
+    rows = labels.rows("test")
+    prediction = surrogate.predict(labels.formulas, SCHEME)
+    measured = {surrogate.version: measure(labels, prediction.mean)}
+    measured[surrogate.version]["uncertainty"] = uncertainty(surrogate, prediction, labels, rows)
+    if not args.no_baselines:
+        measured |= {name: measure(labels, energies) for name, energies in baselines(labels, args.trees).items()}
+    if args.published is not None:
+        for name, given in published(args.published, labels, rows).items():
+            measured[f"{name} (published)"] = figures(labels, given["formation"], given["own hull"])
+    return measured
+
+
+def measure(labels: Labels, predicted: np.ndarray) -> dict[str, Any]:
+    """Figures of a model that predicts every row, eV/atom, shape (n,)."""
+    rows = labels.rows("test")
+    return figures(labels, predicted[rows], own_hull(labels.formulas, predicted, rows))
+
+
+def figures(labels: Labels, formation: np.ndarray, own: np.ndarray) -> dict[str, Any]:
+    """Figures of the test rows.
+
+    Args:
+        labels: with the truth.
+        formation: predicted formation energies of the test rows, eV/atom.
+        own: decomposition energies against the hull of predicted energies, eV/atom.
+    """
+    rows = labels.rows("test")
+    true = labels.decomposition[rows]
+    return {
+        "formation_energy": errors(formation, labels.formation[rows]),
+        "stability_dft_hull": stability(formation - labels.hull[rows], true),
+        "stability_own_hull": stability(own, true),
+    }
+
+
+def uncertainty(surrogate: Surrogate, prediction: Prediction, labels: Labels, rows: np.ndarray) -> dict[str, Any]:
+    """Coverage of the central intervals, miscalibration area, and mean error in each tenth of the predicted std."""
+    error = np.abs(prediction.mean[rows] - labels.formation[rows])
+    std = prediction.std[rows]
+    reached = {level: float((error <= surrogate.interval(SCHEME, level) * std).mean()) for level in calibration.LEVELS}
+    levels = np.linspace(0.005, 0.995, 199)
+    observed = np.array([(error <= surrogate.interval(SCHEME, float(level)) * std).mean() for level in levels])
+    order = np.array_split(np.argsort(std, kind="stable"), min(TENTHS, len(std)))
+    return {
+        "coverage": {str(level): share for level, share in reached.items()},
+        "miscalibration_area": float(np.trapezoid(np.abs(observed - levels), levels)),
+        "mean_std_and_error_by_tenth": [[float(std[part].mean()), float(error[part].mean())] for part in order],
+    }
+
+
+def rounded(value: Any) -> Any:
+    """The same with floats cut to five decimals."""
+    if isinstance(value, dict):
+        return {key: rounded(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [rounded(part) for part in value]
+    return round(value, 5) if isinstance(value, float) else value
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    options = argparse.ArgumentParser(prog="python -m benchmarks.surrogate", description=__doc__)
+    options.add_argument("--labels", required=True, type=Path, metavar="FILE", help="Parquet, as mp_bartel2020")
+    options.add_argument("--published", type=Path, metavar="FILE", help="Parquet, as bartel2020_predictions")
+    options.add_argument("--split", choices=SPLITS, default="random")
+    options.add_argument("--withhold", metavar="A,B", help="elements of the split family, such as F, or Li,O")
+    options.add_argument("--surrogate", default=DEFAULT, metavar="NAME|DIR", help="of the split random")
+    options.add_argument("--members", type=int, default=4, help="of an ensemble for another split")
+    options.add_argument("--epochs", type=int, default=TrainingConfig.epochs, help="of its first cycle")
+    options.add_argument("--restart-epochs", type=int, default=TrainingConfig.restart_epochs)
+    options.add_argument("--work", type=Path, default=Path("runs/benchmark-surrogate"), help="its checkpoints")
+    options.add_argument("--no-baselines", action="store_true", help="without random forest, boosting and mean")
+    options.add_argument("--trees", type=int, default=TREES, metavar="N", help="of the forest; boosting: five times N")
+    options.add_argument("--threads", type=int, default=1)
+    return options
+
+
+def _surrogate(args: argparse.Namespace, labels: Labels) -> Surrogate:
+    if args.split == "random":
+        return load_surrogate(args.surrogate)
+    if args.surrogate != DEFAULT:
+        raise ConfigError("--surrogate belongs to --split random: for another split an ensemble is trained here")
+    name = "-".join(filter(None, (args.split, (args.withhold or "").replace(",", "-"))))
+    return train_ensemble(labels, Training(args.work / name, args.members, args.epochs, args.restart_epochs))
+
+
+if __name__ == "__main__":
+    exit_with(main)
