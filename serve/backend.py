@@ -57,6 +57,12 @@ class Backend:
         object.__setattr__(self, "gate", Gate(limits.queue, limits.queue_work))
         object.__setattr__(self, "streams", Gate(limits.streams, float("inf")))
 
+    def close(self) -> None:
+        """End what runs in this process; it goes on at the next start."""
+        if isinstance(self.hosts, LocalHosts):
+            self.hosts.close()
+        self.store.close()
+
     def check_running(self) -> None:
         """Refuse one more running campaign where as many as may run do.
 

@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 
 from discovery.campaign import Campaign
 from discovery.composition import amounts
-from serve.backend import Backend, LocalHosts
+from serve.backend import Backend
 from serve.web import make_app
 from tests.serving import ORACLE, READ, SMALL, WRITE, backend, home, settings
 from tests.small import SCHEME, formula_energy
@@ -28,8 +28,7 @@ PROBLEM = "application/problem+json"
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
     made = backend(home(tmp_path_factory.mktemp("home")))
     yield made
-    assert isinstance(made.hosts, LocalHosts)
-    made.hosts.close()
+    made.close()
 
 
 def client_of(service: Backend, token: str | None = WRITE, **options: Any) -> TestClient:
@@ -354,12 +353,10 @@ def test_a_service_that_starts_again_goes_on(tmp_path: Path, monkeypatch: pytest
     client.post(f"{place}/run", json={"rounds": 1})
     while client.get(place).json()["counts"]["validated"] == 0:
         time.sleep(0.02)
-    assert isinstance(first.hosts, LocalHosts)
-    first.hosts.close()
+    first.close()
     assert client.get(place).json()["status"] == "running"  # as the next service finds it
     second = backend(folder)
     client = client_of(second)
     assert settled(client, place)["status"] == "finished"
     assert client.get(place).json()["counts"]["asked"] == 3
-    assert isinstance(second.hosts, LocalHosts)
-    second.hosts.close()
+    second.close()
