@@ -116,6 +116,10 @@ class CampaignHost:
                 self._begin(self._close)
         return results
 
+    def is_idle(self) -> bool:
+        """True where no slow work is under way, so that the host can end without anybody noticing."""
+        return self._slow is None or self._slow.done()
+
     def close(self) -> None:
         """End after the oracle calls that are under way; a run goes on with the next host."""
         self._closing = True

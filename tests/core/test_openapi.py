@@ -35,7 +35,7 @@ CONFIG: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    made = backend(home(tmp_path_factory.mktemp("home")), ask_wait_s=60.0)
+    made = backend(home(tmp_path_factory.mktemp("home")))
     app = make_app(made)
     client = TestClient(app, headers=TOKEN)
     untouched = client.post("/v1/campaigns", json={**SMALL, "oracle": ORACLE}).json()["id"]

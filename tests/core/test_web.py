@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 from discovery.campaign import Campaign
 from discovery.composition import amounts
 from serve.backend import Backend
+from serve.settings import Limits
 from serve.web import make_app
 from tests.serving import ORACLE, READ, SMALL, WRITE, backend, home, settings
 from tests.small import SCHEME, formula_energy
@@ -249,8 +250,6 @@ def test_without_tokens_only_this_machine_is_served(tmp_path: Path) -> None:
 
 
 def test_bodies_and_rates_are_bounded(tmp_path: Path) -> None:
-    from serve.settings import Limits
-
     tight = backend(home(tmp_path), limits=Limits(body_bytes=1000, rate=0.001, burst=3))
     client = client_of(tight)
     large = client.post("/v1/rank", content=b"x" * 2000, headers={"Content-Type": "application/json"})
@@ -360,3 +359,12 @@ def test_a_service_that_starts_again_goes_on(tmp_path: Path, monkeypatch: pytest
     assert settled(client, place)["status"] == "finished"
     assert client.get(place).json()["counts"]["asked"] == 3
     second.close()
+
+
+def test_idle_campaigns_make_room(tmp_path: Path) -> None:
+    narrow = backend(home(tmp_path), limits=Limits(hosts=1))
+    client = client_of(narrow)
+    first, second = (client.post("/v1/campaigns", json=SMALL).headers["location"] for _ in range(2))
+    for place in (first, second, first):
+        assert client.post(f"{place}/ask", json={"n": 1}).status_code == 200
+    narrow.close()
