@@ -18,7 +18,7 @@ import torch
 from fastapi import FastAPI
 from pydantic import BaseModel, Field
 from ray import serve
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 from ray.serve import Application
 from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
@@ -27,8 +27,8 @@ from discovery.errors import ConfigError, DiscoveryError
 from serve.actors import CampaignActors
 from serve.backend import Backend
 from serve.campaigns import Store
+from serve.errors import BusyError
 from serve.library import Library
-from serve.problems import BusyError
 from serve.requests import generator_name, reference_name, surrogate_name
 from serve.security import check_bind
 from serve.service import Generation, Ranking, Row, Service
@@ -70,9 +70,9 @@ class Generate(Models):
     def __init__(self, settings: Settings, arguments: Arguments) -> None:
         super().__init__(settings, arguments)
         self._service.warm_up(generator_name(None, settings))
-        self.answer.set_max_batch_size(arguments.batch)  # type: ignore[attr-defined]
+        self.answer.set_max_batch_size(arguments.batch)
 
-    @serve.batch(max_batch_size=64, batch_wait_timeout_s=WAIT_S)
+    @serve.batch(max_batch_size=64, batch_wait_timeout_s=WAIT_S)  # type: ignore[untyped-decorator]
     async def answer(self, requests: list[Generation]) -> list[Row | DiscoveryError]:
         """One answer, or error as a value, per request."""
         return await asyncio.to_thread(self._service.generate_many, requests)
@@ -84,9 +84,9 @@ class Rank(Models):
     def __init__(self, settings: Settings, arguments: Arguments) -> None:
         super().__init__(settings, arguments)
         self._service.warm_up(generator_name(None, settings))
-        self.answer.set_max_batch_size(arguments.batch)  # type: ignore[attr-defined]
+        self.answer.set_max_batch_size(arguments.batch)
 
-    @serve.batch(max_batch_size=64, batch_wait_timeout_s=WAIT_S)
+    @serve.batch(max_batch_size=64, batch_wait_timeout_s=WAIT_S)  # type: ignore[untyped-decorator]
     async def answer(self, requests: list[Ranking]) -> list[list[Row] | DiscoveryError]:
         """One answer, or error as a value, per request."""
         return await asyncio.to_thread(self._service.rank_many, requests)
@@ -155,6 +155,8 @@ async def _answer(response: Any) -> Any:
         answer = await response
     except BackPressureError as error:
         raise BusyError("the queue is full: try again after the time in Retry-After") from error
+    except RayTaskError:  # a defect, not a process that ended
+        raise
     except (RayError, RayServeException) as error:
         raise BusyError("a process of the service ended and is started anew: try again") from error
     if isinstance(answer, DiscoveryError):

@@ -13,8 +13,8 @@ from discovery.config import CampaignConfig, load_config
 from discovery.export import write_whole
 from discovery.ledger import Ledger, sqlite_url
 from serve.book import Book, State
+from serve.errors import NotFoundError, TooManyError
 from serve.library import Library
-from serve.problems import NotFoundError, TooManyError
 from serve.settings import Settings
 from serve.views import View
 
@@ -97,6 +97,13 @@ class Store:
                 ledger.forget()
             ledger.close()
         shutil.rmtree(folder)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        with self._lock:
+            for view in self._views.values():
+                view.campaign.ledger.close()
+            self._views.clear()
 
     def _folder(self, campaign_id: str) -> Path:
         """The folder of a campaign; only the id of one that exists becomes part of a path."""
