@@ -52,8 +52,9 @@ def take(page: Page, url: str, out: Path) -> None:
     page.locator("#parity svg").wait_for()
     picture(page, out / "page-campaign.png")
     page.emulate_media(color_scheme="dark")
-    page.get_by_label("Formula or elements").fill("Zr")
-    page.locator("#candidate-table caption", has_text="1 to").wait_for()
+    page.get_by_label("Status").select_option("validated")
+    page.get_by_label("Formula or elements").fill("O Zr")
+    page.wait_for_timeout(2000)  # for the search, which waits for the end of the typing
     page.get_by_role("button", name="View structure of").first.click()
     page.locator("#canvas").wait_for()
     page.evaluate("document.getElementById('candidates-title').scrollIntoView()")
