@@ -7,7 +7,7 @@ DEV_STAMP := $(VENV)/.installed-dev
 ROUNDS ?= 5
 ARGS ?=
 
-.PHONY: run test check bench serve clean
+.PHONY: run test check bench serve audit clean
 
 run: $(STAMP)
 	$(BIN)/python -m discovery.loop --rounds $(ROUNDS) $(ARGS)
@@ -25,7 +25,12 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.campaign $(ARGS)
 
 serve: $(STAMP)
-	$(BIN)/serve run serve.app:build_app $(ARGS)
+	RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S=60 $(BIN)/serve run serve.app:build_app $(ARGS)
+
+# Looks the installed packages up in the database of known holes; needs the network, so `make check` does without it.
+audit: $(STAMP)
+	$(BIN)/python -m pip install --quiet pip-audit
+	$(BIN)/python -m pip_audit --local --skip-editable $(ARGS)
 
 clean:
 	rm -rf $(VENV)

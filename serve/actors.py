@@ -12,9 +12,9 @@ from ray.exceptions import ActorDiedError, RayActorError
 from actors.workers import CPU_SHARE, connect_workers
 from discovery.errors import DiscoveryError
 from serve.campaigns import Store
+from serve.errors import BusyError
 from serve.host import CampaignHost, Connect, local_workers
 from serve.library import Library
-from serve.problems import BusyError
 from serve.settings import Settings
 
 CALLS = 16  # that one campaign takes at the same time; ask may wait for a round to be prepared

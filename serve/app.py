@@ -27,8 +27,8 @@ from discovery.errors import ConfigError, DiscoveryError
 from serve.actors import CampaignActors
 from serve.backend import Backend
 from serve.campaigns import Store
+from serve.errors import BusyError
 from serve.library import Library
-from serve.problems import BusyError
 from serve.requests import generator_name, reference_name, surrogate_name
 from serve.security import check_bind
 from serve.service import Generation, Ranking, Row, Service

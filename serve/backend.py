@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from serve.campaigns import Store
+from serve.errors import TooManyError
 from serve.host import CampaignHost
 from serve.library import Library
 from serve.limits import Gate
-from serve.problems import TooManyError
 from serve.requests import generator_name, reference_name, surrogate_name
 from serve.service import Generation, Ranking, Row, Service
 from serve.settings import Settings

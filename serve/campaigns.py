@@ -13,8 +13,8 @@ from discovery.config import CampaignConfig, load_config
 from discovery.export import write_whole
 from discovery.ledger import Ledger, sqlite_url
 from serve.book import Book, State
+from serve.errors import NotFoundError, TooManyError
 from serve.library import Library
-from serve.problems import NotFoundError, TooManyError
 from serve.settings import Settings
 from serve.views import View
 

@@ -18,8 +18,8 @@ from discovery.rounds import EXHAUSTED, close_round, open_round, run_round
 from discovery.workers import LocalWorkers, Workers
 from serve.asking import Desk, Handout, Result
 from serve.book import Book
+from serve.errors import BusyError, ConflictError
 from serve.events import EventsObserver
-from serve.problems import BusyError, ConflictError
 from serve.settings import Settings
 from serve.views import View
 

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from serve.problems import BusyError, TooManyError
+from serve.errors import BusyError, TooManyError
 
 CLIENTS = 10_000  # that are remembered; the one silent for longest is forgotten
 

@@ -57,7 +57,7 @@ class _Provider:
             views = {view.id: view for view in self._store.views()}
             collection = self._app.state.entry_collections["structures"].collection
             for gone in self._known.keys() - views.keys():
-                collection.delete_many({f"_{PREFIX}_campaign": gone})
+                collection.delete_many({"campaign": gone})
                 del self._known[gone]
             for view in views.values():
                 self._renew(view, collection)
@@ -66,7 +66,7 @@ class _Provider:
         count = len(view.campaign.ledger.answers())
         if self._known.get(view.id) == count:
             return
-        collection.delete_many({f"_{PREFIX}_campaign": view.id})
+        collection.delete_many({"campaign": view.id})
         documents = [document(view, outcome) for outcome in outcomes(view.campaign) if outcome.measurement.cif]
         if documents:
             collection.insert_many(documents)
@@ -98,7 +98,7 @@ def document(view: View, outcome: Outcome) -> dict[str, Any]:
         "immutable_id": name,
         "last_modified": modified,
         "structure_features": [],
-        **{f"_{PREFIX}_{key}": value for key, value in own.items()},
+        **own,  # the server puts its prefix in front of these
     }
 
 

@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from serve.answers import PROBLEMS
 from serve.asking import Handout
 from serve.backend import Backend
-from serve.problems import ConflictError
+from serve.errors import ConflictError
 from serve.requests import config_of
 from serve.schemas import (
     MAX_LABELS,

@@ -13,8 +13,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from discovery.errors import ConfigError
+from serve.errors import ForbiddenError, Problem, TooLargeError, UnauthorizedError
 from serve.limits import RateLimiter
-from serve.problems import ForbiddenError, Problem, TooLargeError, UnauthorizedError, of_error
+from serve.problems import of_error
 from serve.settings import Settings
 
 PUBLIC = ("/", "/healthz", "/readyz", "/docs", "/docs.css", "/openapi.json")  # and everything below /assets/

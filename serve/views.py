@@ -19,7 +19,7 @@ from discovery.report import report_text
 from discovery.rounds import EXHAUSTED
 from discovery.summary import plain_number, summarize
 from serve.book import Book, State
-from serve.problems import NotFoundError, Problem
+from serve.errors import NotFoundError, Problem
 from serve.requests import shown, without_folder
 from serve.settings import Settings
 

@@ -10,14 +10,12 @@ from fastapi.openapi.utils import get_openapi
 from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
 
-import serve.routes_campaigns
-import serve.routes_models
-import serve.routes_results
 from discovery import __version__
-from serve import problems
+from serve import problems, routes_campaigns, routes_models, routes_results
 from serve.answers import PROBLEMS
 from serve.backend import Backend
 from serve.docs_page import STYLE, docs_html
+from serve.errors import BusyError
 from serve.metrics import Metrics
 from serve.optimade import optimade_app
 from serve.schemas import ProblemDetails
@@ -31,8 +29,8 @@ def make_app(backend: Backend) -> FastAPI:
     """The interface over a backend."""
     app = FastAPI(title="Discovery loop", version=__version__, description=DESCRIPTION, docs_url=None, redoc_url=None)
     problems.install(app)
-    for routes in (serve.routes_models, serve.routes_campaigns, serve.routes_results):
-        app.include_router(routes.routes(backend))
+    for part in (routes_models, routes_campaigns, routes_results):
+        app.include_router(part.routes(backend))
     metrics = Metrics(backend.store)
     _add_health(app, backend, metrics)
     _add_pages(app)
@@ -53,7 +51,7 @@ def _add_health(app: FastAPI, backend: Backend, metrics: Metrics) -> None:
     async def readyz() -> dict[str, str]:
         """Ready to answer: the models are loaded."""
         if not await backend.inference.ready():
-            raise problems.BusyError("the models are being loaded: try again")
+            raise BusyError("the models are being loaded: try again")
         return {"status": "ready"}
 
     @app.get("/metrics", tags=["service"], response_class=PlainTextResponse, responses=PROBLEMS)

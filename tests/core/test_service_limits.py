@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from discovery.errors import ConfigError
+from serve.errors import BusyError, TooManyError
 from serve.limits import Gate, RateLimiter
-from serve.problems import BusyError, TooManyError
 from serve.security import check_bind, is_loopback
 from serve.settings import Settings
 from serve.tokens import Tokens
