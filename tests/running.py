@@ -64,7 +64,10 @@ def serving(made: Backend) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(make_app(made), host="127.0.0.1", port=port, log_level="error"))
+    config = uvicorn.Config(
+        make_app(made), host="127.0.0.1", port=port, log_level="critical", timeout_graceful_shutdown=1
+    )
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
@@ -72,6 +75,6 @@ def serving(made: Backend) -> Iterator[str]:
             connection.request("GET", "/readyz")
         yield f"http://127.0.0.1:{port}"
     finally:
-        server.should_exit = server.force_exit = True
+        server.should_exit = True
         thread.join(WAIT_S)
         made.hosts.close()  # type: ignore[attr-defined]

@@ -37,7 +37,7 @@ export function summary(campaign) {
   return [
     campaign.error ? h("p", { class: "warning", id: "campaign-error" }, campaign.error) : null,
     h("p", { class: "headline" }, h("strong", {}, `${counts.stable} of ${counts.validated}`),
-      ` validated compounds lie within ${campaign.tolerance} eV/atom of the ${campaign.reference} hull.`),
+      ` validated compounds lie within ${campaign.tolerance} eV/atom of the ${campaign.reference.split(" ")[0]} hull.`),
     rate === null || rate === undefined ? h("p", { class: "hint" }, "How often this hull is wrong about that has not been measured.")
       : h("p", { class: "warning" }, `The reference is incomplete: ${(100 * rate).toFixed(0)} % of compounds known to lie more than `
         + `${campaign.tolerance} eV/atom above the true hull look stable against it. Take the finds as leads, to be confirmed by DFT.`),

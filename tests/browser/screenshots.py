@@ -21,6 +21,7 @@ from serve.settings import Settings
 from tests.running import serving
 
 CHROMIUM = "/usr/bin/chromium"
+WINDOW = {"width": 1200, "height": 1150}
 COLOURS = 96  # of a picture: keeps the repository small
 CAMPAIGN = {"name": "oxides and fluorides", "rounds": 3, "batch_size": 8, "candidates_per_round": 400, "tolerance": 0.1}
 LIMITS = {"allowed": ["Li", "Na", "K", "Mg", "Ca", "Sr", "Al", "Ti", "Zr", "O", "F"], "max_atoms": 12}
@@ -51,15 +52,17 @@ def take(page: Page, url: str, out: Path) -> None:
     page.locator("#parity svg").wait_for()
     picture(page, out / "page-campaign.png")
     page.emulate_media(color_scheme="dark")
+    page.get_by_label("Status").select_option("validated")
+    page.get_by_label("Formula or elements").fill("O Zr")
+    page.wait_for_timeout(2000)  # for the search, which waits for the end of the typing
     page.get_by_role("button", name="View structure of").first.click()
     page.locator("#canvas").wait_for()
-    page.locator("#candidates-title").scroll_into_view_if_needed()
-    page.evaluate("document.getElementById('viewer').scrollIntoView({block: 'end'})")
+    page.evaluate("document.getElementById('candidates-title').scrollIntoView()")
     picture(page, out / "page-structure.png")
     page.emulate_media(color_scheme="light")
     page.get_by_role("button", name="New campaign").click()
     page.evaluate("scrollTo(0, 0)")
-    picture(page, out / "page-form.png", {"x": 0, "y": 0, "width": 1200, "height": 700})
+    picture(page, out / "page-form.png", {"x": 0, "y": 0, "width": 1200, "height": 640})
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -73,7 +76,7 @@ def main(argv: list[str] | None = None) -> int:
         run_campaign(url)
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-            take(browser.new_page(viewport={"width": 1200, "height": 1150}), url, args.out)
+            take(browser.new_page(viewport=WINDOW, reduced_motion="reduce"), url, args.out)
             browser.close()
     return 0
 
