@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from discovery.acquisition import JUDGED
 from discovery.campaign import Parts
 from discovery.config import CampaignConfig
 from discovery.errors import ConfigError, DataError, SchemeError
@@ -15,7 +16,8 @@ from discovery.oracles.base import Oracle
 from discovery.oracles.loading import load_oracle
 from discovery.ranking import AnyHull
 from discovery.reference.base import Reference
-from discovery.reference.competition import completed_hull
+from discovery.reference.competition import CompletedHull, completed_hull
+from discovery.reference.implied import WithBinaries
 from discovery.reference.loading import load_reference
 from discovery.surrogates.zoo import load_surrogate
 
@@ -30,7 +32,7 @@ def load_parts(config: CampaignConfig) -> Parts:
         read_formulas(Path(config.candidates))  # a bad row must show before anything is written
     reference = load_reference(config.reference, config.scheme, config.complete_hull)
     surrogate = load_surrogate(config.surrogate)
-    generator = None if config.candidates is not None else load_generator(config.model)
+    generator = load_generator(config.model)  # with a list of candidates, its likelihood is the prior of what exists
     if reference.scheme not in surrogate.schemes:
         raise SchemeError(
             f"the surrogate {config.surrogate} predicts {', '.join(surrogate.schemes)}, but the reference "
@@ -41,15 +43,19 @@ def load_parts(config: CampaignConfig) -> Parts:
     hull: AnyHull = Hull(reference.phases, reference.scheme)
     if config.complete_hull:
         hull = completed_hull(reference, surrogate)
+    ranking_hull: AnyHull | None = None
+    if config.acquisition == JUDGED:
+        measured = Hull(reference.phases, reference.scheme)
+        ranking_hull = CompletedHull(measured, WithBinaries(reference.known), surrogate)
     inputs = {
-        "generator": "" if generator is None else generator.version,
+        "generator": generator.version,
         "surrogate": surrogate.version,
         "reference": f"{reference.name} {reference.version}",
         "oracle": f"{oracle.name} {oracle.scheme}",
         "candidates": "" if config.candidates is None else _digest(config.candidates),
         "labels": _digest(config.oracle.removeprefix("table:")) if config.oracle.startswith("table:") else "",
     }
-    return Parts(reference, hull, generator, surrogate, inputs)
+    return Parts(reference, hull, generator, surrogate, inputs, ranking_hull)
 
 
 def load_campaign_oracle(config: CampaignConfig, reference: Reference) -> Oracle:

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from discovery.acquisition import Beliefs, probability_of_stability, score, select_batch
+from discovery.acquisition import JUDGED, Beliefs, probability_of_stability, score, select_batch
 from discovery.campaign import Campaign
 from discovery.composition import amounts, chemical_system
 from discovery.events import Observer
+from discovery.examples import clues_of, judged_odds
 from discovery.formulas import read_formulas
 from discovery.generators.base import SamplingOptions
 from discovery.learning import Learned, Lesson
@@ -156,7 +157,13 @@ def _rank(
     values = np.full(len(found), -np.inf)
     if placed.any():
         beliefs = Beliefs(mean[placed], std[placed], tolerance if best is None else best, tolerance)
-        values[placed] = score(campaign.config.acquisition, beliefs, prior[placed], campaign.config.prior_weight, rng)
+        weight = campaign.config.prior_weight
+        if campaign.config.acquisition == JUDGED:
+            chosen = [i for i, ok in enumerate(placed) if ok]
+            clues = clues_of([formulas[i] for i in chosen], [found[i] for i in chosen], prior[placed])
+            odds, weight = judged_odds(campaign, workers, clues)
+            beliefs = dataclasses.replace(beliefs, log_odds=odds)
+        values[placed] = score(campaign.config.acquisition, beliefs, prior[placed], weight, rng)
     ranked = {
         item.candidate.formula: _ranked(item, estimate, float(value), float(log_p))
         for item, estimate, value, log_p in zip(open_items, found, values, prior, strict=True)

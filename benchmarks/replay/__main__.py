@@ -34,8 +34,8 @@ from discovery.options import exit_with
 from discovery.surrogates.from_labels import Preset
 
 NOTE = (
-    "Models saw the known part alone: no potential, no weights that ship. Labels are handed out one by one. Found: true "
-    "energy above the complete hull within the tolerance. A call without a label costs a call, except in the free protocol."
+    "Models saw the known part alone: no potential, no shipped weights. Labels are handed out one by one. Found: true "
+    "energy above the complete hull within the tolerance. A call without a label counts, except in the free protocol."
 )
 
 
@@ -113,9 +113,9 @@ def together(results: Sequence[dict[str, Any]], args: argparse.Namespace) -> lis
     rows = []
     for arm in args.arms:
         own = [r for result in results for r in result["table"] if r["arm"] == arm and r["tolerance"] == args.tolerance]
-        finds = sum(row["found"]["value"] for row in own)
-        rows.append({"arm": arm, "systems": len(own), "found": round(finds, 3),
-                     "calls": sum(row["calls"] for row in own), "stable": sum(row["stable_in_pool"] for row in own)})  # fmt: skip
+        finds = round(sum(row["found"]["value"] for row in own), 3)
+        calls, stable = (sum(row[name] for row in own) for name in ("calls", "stable_in_pool"))
+        rows.append({"arm": arm, "systems": len(own), "found": finds, "calls": calls, "stable": stable})
     return rows
 
 
