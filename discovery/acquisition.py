@@ -29,6 +29,7 @@ class Beliefs:
     std: FloatArray
     best: float  # lowest energy above hull measured so far, or the tolerance where nothing has been measured
     tolerance: float  # energy above hull that still counts as stable
+    log_odds: FloatArray | None = None  # of stability, by a judge that learned from labels (`discovery.judging`)
 
 
 def expected_improvement(beliefs: Beliefs, rng: np.random.Generator) -> FloatArray:
@@ -63,6 +64,14 @@ def probability_of_stability(beliefs: Beliefs, rng: np.random.Generator) -> Floa
     return np.asarray(log_ndtr((beliefs.tolerance - beliefs.mean) / np.maximum(beliefs.std, MIN_STD)))
 
 
+def judged(beliefs: Beliefs, rng: np.random.Generator) -> FloatArray:
+    """Log-odds of a judge that knows how far such predictions can be trusted; without one, of the predictions."""
+    if beliefs.log_odds is not None:
+        return beliefs.log_odds
+    log_stable = probability_of_stability(beliefs, rng)
+    return log_stable - np.asarray(log_ndtr((beliefs.mean - beliefs.tolerance) / np.maximum(beliefs.std, MIN_STD)))
+
+
 def lower_confidence_bound(beliefs: Beliefs, rng: np.random.Generator) -> FloatArray:
     """Optimistic energy, `CONFIDENCE` standard deviations below the mean (Srinivas et al., ICML 2010)."""
     del rng
@@ -87,8 +96,11 @@ def random(beliefs: Beliefs, rng: np.random.Generator) -> FloatArray:
 
 Acquisition = Callable[[Beliefs, np.random.Generator], FloatArray]
 
+JUDGED = "judged"  # the one that needs a judge, and competing phases that the reference implies
+
 ACQUISITIONS: dict[str, Acquisition] = {
     "stability": probability_of_stability,
+    JUDGED: judged,
     "ei": expected_improvement,
     "lcb": lower_confidence_bound,
     "greedy": greedy,

@@ -37,6 +37,7 @@ class Parts:
     generator: Generator | None
     surrogate: Surrogate
     inputs: Mapping[str, str]  # versions and content hashes: a resumed campaign must have the same
+    ranking_hull: AnyHull | None = None  # what candidates are ranked against; None: `hull`
 
 
 class Campaign:
@@ -48,6 +49,7 @@ class Campaign:
         self.ledger = ledger
         self.reference = parts.reference
         self._hull = parts.hull
+        self._ranking_hull = parts.ranking_hull or parts.hull
         self._store = ModelStore(folder / "models")
         self._first = (parts.generator, parts.surrogate)
         self._latest: tuple[Generator | None, Surrogate] | None = None  # read when first needed
@@ -95,13 +97,13 @@ class Campaign:
 
     @property
     def generator(self) -> Generator | None:
-        """The generator of the last finished round; None where a list of candidates takes its place."""
+        """The generator of the last finished round; None: there is no likelihood, only a list of candidates."""
         return self._learned()[0]
 
     @property
     def models(self) -> Models:
         """The models of the last finished round, with the hull that candidates face: the reference and the finds."""
-        return Models(*self._learned(), self.hull_with_finds())
+        return Models(*self._learned(), self._with_finds(self._ranking_hull))
 
     @property
     def reference_hull(self) -> AnyHull:
@@ -110,10 +112,13 @@ class Campaign:
 
     def hull_with_finds(self) -> AnyHull:
         """The reference's hull and every phase measured in its scheme in finished rounds."""
+        return self._with_finds(self._hull)
+
+    def _with_finds(self, hull: AnyHull) -> AnyHull:
         finished = self.finished_rounds
         answers = [answer for number, answer in self.ledger.answers().values() if number <= finished]
         finds = [phase for answer in answers if (phase := self._as_phase(answer)) is not None]
-        return self._hull.with_phases(finds, self._hull.scheme)
+        return hull.with_phases(finds, hull.scheme)
 
     def open_proposal(self) -> Proposal | None:
         """The proposal of a round that has begun and is not recorded."""

@@ -39,7 +39,8 @@ class CampaignConfig:
     scheme: str | None = None  # of tables without a column `scheme`
     reference: str = "builtin"  # builtin, mp, optimade:URL or snapshot:FILE: see discovery.reference.loading
     acquisition: str = "stability"  # see discovery.acquisition
-    prior_weight: float = 0.5  # weight of the generator's log-likelihood beside the acquisition's logarithm
+    scatter: float = 0.1  # eV/atom: what structures and the oracle's method add to the surrogate's own std when ranking
+    prior_weight: float = 0.2  # weight of the generator's log-likelihood beside the acquisition's logarithm
     tolerance: float = 0.1  # eV/atom above the hull that still counts as stable
     max_per_system: int = 2  # of a batch from one chemical system
     constrained: bool = True  # sample within charge neutrality and the Pauling test
@@ -62,6 +63,8 @@ class CampaignConfig:
             raise ConfigError(f"--acquisition {self.acquisition!r} is unknown: choose from {', '.join(ACQUISITIONS)}")
         if not 0 <= self.tolerance <= 10:
             raise ConfigError(f"--tolerance {self.tolerance} is in eV/atom: give a value from 0 to 10, such as 0.1")
+        if not 0 <= self.scatter <= 10:
+            raise ConfigError(f"scatter {self.scatter} is in eV/atom: give a value from 0 to 10, such as 0.1")
         if self.temperature <= 0:
             raise ConfigError(f"temperature {self.temperature} must be positive: 1 samples the model as it is")
 

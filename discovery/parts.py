@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from discovery.acquisition import JUDGED
 from discovery.campaign import Parts
 from discovery.config import CampaignConfig
 from discovery.constraints import Constraints
@@ -20,6 +21,7 @@ from discovery.oracles.loading import load_oracle
 from discovery.ranking import AnyHull
 from discovery.reference.base import Reference
 from discovery.reference.competition import CompletedHull
+from discovery.reference.implied import WithBinaries
 from discovery.reference.loading import load_reference
 from discovery.surrogates.base import Surrogate
 from discovery.surrogates.zoo import load_surrogate
@@ -50,7 +52,7 @@ def load_parts(config: CampaignConfig, load: Loaders | None = None) -> Parts:
     load = load or Loaders()
     reference = load.reference(config.reference, config.scheme, config.complete_hull, config.constraints)
     surrogate = load.surrogate(config.surrogate)
-    generator = None if config.candidates is not None else load.generator(config.model)
+    generator = load.generator(config.model)  # with a list of candidates, its likelihood is the prior of what exists
     if reference.scheme not in surrogate.schemes:
         raise SchemeError(
             f"the surrogate {config.surrogate} predicts {', '.join(surrogate.schemes)}, but the reference "
@@ -61,15 +63,18 @@ def load_parts(config: CampaignConfig, load: Loaders | None = None) -> Parts:
     hull: AnyHull = load.hull(reference)
     if config.complete_hull:
         hull = CompletedHull(load.hull(reference), reference.known, surrogate)
+    ranking_hull: AnyHull | None = None
+    if config.acquisition == JUDGED:
+        ranking_hull = CompletedHull(load.hull(reference), WithBinaries(reference.known), surrogate)
     inputs = {
-        "generator": "" if generator is None else generator.version,
+        "generator": generator.version,
         "surrogate": surrogate.version,
         "reference": f"{reference.name} {reference.version}",
         "oracle": f"{oracle.name} {oracle.scheme}",
         "candidates": "" if config.candidates is None else _digest(config.candidates),
         "labels": _digest(config.oracle.removeprefix("table:")) if config.oracle.startswith("table:") else "",
     }
-    return Parts(reference, hull, generator, surrogate, inputs)
+    return Parts(reference, hull, generator, surrogate, inputs, ranking_hull)
 
 
 def load_campaign_oracle(config: CampaignConfig, reference: Reference) -> Oracle:

@@ -15,10 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from discovery.acquisition import Beliefs, probability_of_stability, score, select_batch
+from discovery.acquisition import JUDGED, Beliefs, probability_of_stability, score, select_batch
 from discovery.campaign import Campaign
 from discovery.composition import amounts, chemical_system
+from discovery.config import CampaignConfig
 from discovery.events import Observer
+from discovery.examples import clues_of, judged_odds
 from discovery.formulas import read_formulas
 from discovery.generators.base import SamplingOptions
 from discovery.learning import Learned, Lesson
@@ -176,13 +178,19 @@ def _rank(
     prior = workers.log_probability(formulas)
     placed = np.array([estimate.energy_above_hull is not None for estimate in found], dtype=bool)
     mean = np.array([estimate.energy_above_hull if ok else np.inf for estimate, ok in zip(found, placed, strict=True)])
-    std = np.array([estimate.std for estimate in found])
+    std = np.hypot([estimate.std for estimate in found], campaign.config.scatter)
     best = campaign.best_energy()
     tolerance = campaign.config.tolerance
     values = np.full(len(found), -np.inf)
     if placed.any():
         beliefs = Beliefs(mean[placed], std[placed], tolerance if best is None else best, tolerance)
-        values[placed] = score(campaign.config.acquisition, beliefs, prior[placed], campaign.config.prior_weight, rng)
+        weight = campaign.config.prior_weight
+        if campaign.config.acquisition == JUDGED:
+            chosen = [i for i, ok in enumerate(placed) if ok]
+            clues = clues_of([formulas[i] for i in chosen], [found[i] for i in chosen], prior[placed])
+            odds, weight = judged_odds(campaign, workers, clues)
+            beliefs = dataclasses.replace(beliefs, log_odds=odds)
+        values[placed] = score(campaign.config.acquisition, beliefs, prior[placed], weight, rng)
     ranked = {
         item.candidate.formula: _ranked(item, estimate, float(value), float(log_p))
         for item, estimate, value, log_p in zip(open_items, found, values, prior, strict=True)
@@ -218,20 +226,21 @@ def _select(campaign: Campaign, ranked: Sequence[RankedCandidate]) -> dict[str, 
     chosen = select_batch(values, systems, config.batch_size, config.max_per_system)
     rank = {index: place for place, index in enumerate(np.argsort(-values, kind="stable"), 1)}
     return {
-        items[i].candidate.formula: _why(items[i], config.acquisition, rank[i], len(items), config.tolerance)
+        items[i].candidate.formula: f"rank {rank[i]} of {len(items)} by {config.acquisition}{_why(items[i], config)}"
         for i in chosen
     }
 
 
-def _why(item: RankedCandidate, acquisition: str, rank: int, count: int, tolerance: float) -> str:
-    estimate = item.estimate
+def _why(item: RankedCandidate, config: CampaignConfig) -> str:
+    estimate, tolerance = item.estimate, config.tolerance
     if estimate is None or estimate.energy_above_hull is None:
-        return f"rank {rank} of {count} by {acquisition}"
-    beliefs = Beliefs(np.array([estimate.energy_above_hull]), np.array([estimate.std]), 0.0, tolerance)
+        return ""
+    std = np.hypot([estimate.std], config.scatter)
+    beliefs = Beliefs(np.array([estimate.energy_above_hull]), std, 0.0, tolerance)
     probability = float(np.exp(probability_of_stability(beliefs, np.random.default_rng(0))[0]))
     likelihood = item.candidate.log_probability
     prior = "" if likelihood is None else f", log-likelihood {likelihood:.1f}"
-    return f"rank {rank} of {count} by {acquisition}: P(within {tolerance:g} eV/atom) {probability:.2f}{prior}"
+    return f": P(within {tolerance:g} eV/atom) {probability:.2f}{prior}"
 
 
 def _proposal(

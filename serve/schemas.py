@@ -152,6 +152,7 @@ class CampaignRequest(Strict):
     scheme: Line | None = None
     reference: Reference | None = Field(None, description="null: the service's default")
     acquisition: str = Field(CampaignConfig.acquisition, json_schema_extra=ONE_ACQUISITION)
+    scatter: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] = CampaignConfig.scatter
     prior_weight: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] = CampaignConfig.prior_weight
     tolerance: Tolerance = CampaignConfig.tolerance
     max_per_system: int = Field(CampaignConfig.max_per_system, ge=1, le=1000)

@@ -2,6 +2,7 @@
 
     python -m benchmarks.replay --protocol time --data DIR --calls 500 --seeds 0 1 2 3 4
     python -m benchmarks.replay --protocol family --family Ba-Cu --data DIR
+    python -m benchmarks.replay --protocol made --data DIR --systems 10 --episodes 5 --calls 50
     python -m benchmarks.replay --protocol pool --candidates FILE --labels FILE --reference FILE
 
 The models are trained on the known part alone (kept in --work, as is every finished run: a killed replay goes on).
@@ -21,6 +22,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.replay import made_run
 from benchmarks.replay.arms import ARMS, BASELINES, LOOP
 from benchmarks.replay.metrics import TOLERANCES
 from benchmarks.replay.models import Training, models_for
@@ -34,8 +36,8 @@ from discovery.options import exit_with
 from discovery.surrogates.from_labels import Preset
 
 NOTE = (
-    "Models saw the known part alone: no potential, no weights that ship. Labels are handed out one by one. Found: true "
-    "energy above the complete hull within the tolerance. A call without a label costs a call, except in the free protocol."
+    "Models saw the known part alone: no potential, no shipped weights. Labels are handed out one by one. Found: true "
+    "energy above the complete hull within the tolerance. A call without a label counts, except in the free protocol."
 )
 
 
@@ -45,6 +47,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.calls < 1 or args.batch < 1 or not args.seeds:
         raise ConfigError("--calls and --batch must be 1 or more, and --seeds needs a seed")
     torch.set_num_threads(args.threads)
+    if args.protocol == "made":
+        return made(args)
     results = [measure(problem, args) for problem in problems(args)]
     report = {
         "command": f"python -m benchmarks.replay {shlex.join(sys.argv[1:] if argv is None else argv)}",
@@ -57,6 +61,15 @@ def main(argv: list[str] | None = None) -> int:
     (args.out / "replay.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     (args.out / "replay.html").write_text(page(report), encoding="utf-8")
     print(f"wrote {args.out / 'replay.json'} and replay.html")
+    return 0
+
+
+def made(args: argparse.Namespace) -> int:
+    """The protocol with a potential as oracle; its figures go to `made.json`."""
+    result = made_run.run(made_run.Plan(args.systems, args.episodes, args.calls), args.data, args.work)
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "made.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(f"wrote {args.out / 'made.json'}")
     return 0
 
 
@@ -113,9 +126,9 @@ def together(results: Sequence[dict[str, Any]], args: argparse.Namespace) -> lis
     rows = []
     for arm in args.arms:
         own = [r for result in results for r in result["table"] if r["arm"] == arm and r["tolerance"] == args.tolerance]
-        finds = sum(row["found"]["value"] for row in own)
-        rows.append({"arm": arm, "systems": len(own), "found": round(finds, 3),
-                     "calls": sum(row["calls"] for row in own), "stable": sum(row["stable_in_pool"] for row in own)})  # fmt: skip
+        finds = round(sum(row["found"]["value"] for row in own), 3)
+        calls, stable = (sum(row[name] for row in own) for name in ("calls", "stable_in_pool"))
+        rows.append({"arm": arm, "systems": len(own), "found": finds, "calls": calls, "stable": stable})
     return rows
 
 
@@ -131,7 +144,7 @@ def run_path(args: argparse.Namespace, problem: Problem, arm: str, seed: int) ->
 def parser() -> argparse.ArgumentParser:
     """The options of this entry point."""
     p = argparse.ArgumentParser(prog="python -m benchmarks.replay", description=__doc__)
-    p.add_argument("--protocol", choices=("pool", "free", "time", "systems", "family"), required=True)
+    p.add_argument("--protocol", choices=("pool", "free", "time", "systems", "family", "made"), required=True)
     p.add_argument("--data", type=Path, metavar="DIR", help="folder of the DFT labels (mp_bartel2020.parquet)")
     p.add_argument("--candidates", type=Path, metavar="FILE", help="pool: a column `formula`")
     p.add_argument("--labels", type=Path, metavar="FILE", help="pool: withheld labels, see discovery.labels")
@@ -140,7 +153,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--family", default="Ba-Cu", metavar="A-B", help="family: elements that all withheld compounds hold")
     p.add_argument("--anion", default="O", metavar="X", help="family: also the systems with this element")
     p.add_argument("--max-atoms", type=int, default=20, metavar="N", help="family, systems: of listed compositions")
-    p.add_argument("--systems", type=int, default=10, metavar="N", help="systems: ternaries, and as many quaternaries")
+    p.add_argument("--systems", type=int, default=10, metavar="N", help="systems, made: of each size")
+    p.add_argument("--episodes", type=int, default=5, metavar="N", help="made: in each system")
     p.add_argument("--limit", type=int, metavar="N", help="time: a random part of the candidates")
     p.add_argument("--arms", nargs="+", choices=list(ARMS), default=[LOOP, *BASELINES])
     p.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])

@@ -12,9 +12,10 @@ from discovery.config import CampaignConfig
 from discovery.constraints import Constraints
 from discovery.errors import LedgerError
 from discovery.events import Observers
+from discovery.examples import answered_examples
 from discovery.generators.zoo import load_generator
 from discovery.hull import Hull
-from discovery.records import Measurement, RoundRecord
+from discovery.records import Failure, Measurement, RoundRecord
 from discovery.reference.loading import load_reference
 from discovery.rounds import ask, run_campaign, run_round
 from discovery.surrogates.zoo import load_surrogate
@@ -189,3 +190,21 @@ def test_nothing_is_learned_where_learning_is_off(tmp_path: Path, models: Path) 
     assert start.generator is not None
     assert campaign.models.generator is not None
     assert campaign.models.generator.version == start.generator.version
+
+
+def test_the_judge_runs_rounds_that_a_resumed_campaign_repeats(tmp_path: Path, models: Path) -> None:
+    config = dataclasses.replace(CONFIG, acquisition="judged", candidates_per_round=20)
+    campaign = finished(tmp_path / "run", models, config)
+    examples = answered_examples(campaign)
+    answers = campaign.ledger.answers()
+    assert len(examples.clues) == len(answers) == 8
+    failed = [isinstance(answer, Failure) for _, answer in answers.values()]
+    assert not examples.stable[failed].any()
+    assert examples.stable.sum() == sum(record.stable for record in campaign.ledger.records().values())
+    campaign.ledger.close()
+    cut = Campaign.start(tmp_path / "cut", dataclasses.replace(config, rounds=1), parts(models, config))
+    run_campaign(cut, LocalWorkers(FormulaOracle()), QUIET)
+    cut.ledger.close()
+    again = Campaign.resume(tmp_path / "cut", config, parts(models, config))
+    run_campaign(again, LocalWorkers(FormulaOracle()), QUIET)
+    assert again.ledger.calls() == Campaign.resume(tmp_path / "run", config, parts(models, config)).ledger.calls()

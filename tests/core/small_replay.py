@@ -1,0 +1,73 @@
+"""A replay in small: a made-up world in which chemistry decides what is stable, and models that learn it in seconds."""
+
+from itertools import combinations, product
+from math import gcd
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.replay.desk import Models
+from benchmarks.replay.problem import Problem, complete_truth
+from discovery.composition import reduced_formula
+from discovery.surrogates.base import Labels
+from discovery.surrogates.from_labels import Preset, train_on_labels
+
+SCHEME = "made-up"
+CHARGES = {"Li": 1, "Na": 1, "K": 1, "Mg": 2, "Ca": 2, "Al": 3, "Y": 3, "Ti": 4, "S": -2, "O": -2, "F": -1, "Cl": -1}
+CHI = {"Li": 1.0, "Na": 0.9, "K": 0.8, "Mg": 1.3, "Ca": 1.0, "Al": 1.6, "Y": 1.2, "Ti": 1.5, "S": 2.6, "O": 3.4,
+       "F": 4.0, "Cl": 3.2}  # fmt: skip
+RADII = {"Li": 0.8, "Na": 1.0, "K": 1.4, "Mg": 0.7, "Ca": 1.0, "Al": 0.5, "Y": 0.9, "Ti": 0.6}
+PRESET = Preset(members=1, epochs=12, width=32, layers=2, pooled=32, batch_size=64, peak_rate=6e-3)
+
+
+def energy(counts: dict[str, int]) -> float:
+    """eV/atom: cations bind to anions, an unbalanced formal charge costs, and two cations fit each other or do not."""
+    total = sum(counts.values())
+    bonds = sum(
+        counts[a] * counts[b] / total**2 * (CHI[a] - CHI[b]) ** 2
+        for a, b in combinations(sorted(counts), 2)
+        if CHARGES[a] * CHARGES[b] < 0
+    )
+    charge = sum(CHARGES[symbol] * n for symbol, n in counts.items()) / total
+    sizes = sorted(RADII[symbol] for symbol in counts if CHARGES[symbol] > 0)
+    fit = 0.06 - 0.2 * float(np.exp(-(((sizes[-1] / sizes[0] - 1.6) / 0.2) ** 2))) if len(sizes) == 2 else 0.06
+    return -0.8 * bonds * (0.5 + 0.5 * float(np.exp(-((charge / 0.2) ** 2)))) + fit * (len(counts) == 3)
+
+
+def world() -> dict[str, float]:
+    """Formation energy of all binaries up to three atoms of a kind, and of all ternaries up to four of the last."""
+    made = {}
+    symbols = sorted(CHARGES)
+    for a, b in combinations(symbols, 2):
+        for m, n in product((1, 2, 3), repeat=2):
+            made[reduced_formula(f"{a}{m}{b}{n}")] = energy({a: m // gcd(m, n), b: n // gcd(m, n)})
+    for a, b, c in combinations(symbols, 3):
+        for m, n, k in product((1, 2), (1, 2), (1, 2, 3, 4)):
+            d = gcd(m, n, k)
+            made[reduced_formula(f"{a}{m}{b}{n}{c}{k}")] = energy({a: m // d, b: n // d, c: k // d})
+    return made
+
+
+def small_problem() -> Problem:
+    """Binaries and a third of the ternaries are known, the others withheld."""
+    every = world()
+    formulas = sorted(every)
+    order = np.random.default_rng(0).random(len(formulas))
+    known = {
+        formula: every[formula]
+        for formula, place in zip(formulas, order, strict=True)
+        if sum(map(str.isupper, formula)) == 2 or place < 0.33
+    }
+    answers = {formula: every[formula] for formula in formulas if formula not in known}
+    return Problem("small", SCHEME, known, tuple(answers), answers, complete_truth(known, answers, SCHEME))
+
+
+def small_models(problem: Problem, folder: Path, *, shuffled: bool = False) -> Models:
+    """A surrogate of the known part; `shuffled`: of the same energies on other formulas."""
+    torch.set_num_threads(1)
+    labels = problem.labels
+    if shuffled:
+        order = np.random.default_rng(1).permutation(len(labels.formulas))
+        labels = Labels(labels.formulas, labels.formation_energy_per_atom[order], labels.schemes)
+    return Models(train_on_labels(labels, PRESET, folder), None)

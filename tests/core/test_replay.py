@@ -1,0 +1,154 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks.replay.arms import ABLATIONS, ARMS, BASELINES
+from benchmarks.replay.desk import Models
+from benchmarks.replay.metrics import found
+from benchmarks.replay.page import page
+from benchmarks.replay.problem import Withheld, complete_truth, problem_from_files
+from benchmarks.replay.simulation import Budget, Run, kept, kind_of, simulate
+from benchmarks.replay.tables import curve, kinds, table
+from discovery.errors import DataError
+from tests.core.small_replay import small_models, small_problem
+
+BUDGET = Budget(calls=60, batch=20)
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return small_problem()
+
+
+@pytest.fixture(scope="module")
+def models(problem, tmp_path_factory):
+    return small_models(problem, tmp_path_factory.mktemp("good"))
+
+
+@pytest.fixture(scope="module")
+def broken(problem, tmp_path_factory):
+    return small_models(problem, tmp_path_factory.mktemp("broken"), shuffled=True)
+
+
+def finds(arm, problem, models, seed=0):
+    return int(found(simulate(arm, problem, models, BUDGET, seed).scored(), 0.0)[-1])
+
+
+def test_the_loop_beats_chance_by_a_margin_that_a_broken_surrogate_does_not_reach(problem, models, broken):
+    expected = BUDGET.calls * problem.stable(0.0) / len(problem.candidates)  # chance, in closed form: 2.5 of 60
+    margin = 6 * expected
+    assert finds("loop", problem, models) >= margin
+    assert finds("loop", problem, broken) < margin
+
+
+def test_a_withheld_label_changes_nothing_before_it_was_asked_for(problem, models):
+    """The canary: labels of all that was never asked for, and of the last batch, are made absurd."""
+    run = simulate("loop", problem, models, BUDGET, 0)
+    early = set(run.calls[: BUDGET.calls - BUDGET.batch])
+    canary = {formula: (energy if formula in early else -9.0) for formula, energy in problem.answers.items()}
+    truth = dict.fromkeys(problem.truth, -9.0)
+    assert (
+        simulate("loop", dataclasses.replace(problem, answers=canary, truth=truth), models, BUDGET, 0).calls
+        == run.calls
+    )
+
+
+def test_a_label_changes_what_is_asked_after_it(problem, models):
+    """The canary of the canary: a label that was asked for is used."""
+    run = simulate("loop", problem, models, BUDGET, 0)
+    first = set(run.calls[: BUDGET.batch])
+    changed = {formula: (3.0 if formula in first else energy) for formula, energy in problem.answers.items()}
+    again = simulate("loop", dataclasses.replace(problem, answers=changed), models, BUDGET, 0)
+    assert again.calls[: BUDGET.batch] == run.calls[: BUDGET.batch]
+    assert again.calls != run.calls
+
+
+@pytest.mark.parametrize("arm", sorted(set(BASELINES) - {"likelihood"}))
+def test_every_baseline_asks_each_candidate_once(arm, problem, models):
+    small = dataclasses.replace(problem, candidates=problem.candidates[::20])
+    run = simulate(arm, small, models, Budget(calls=24, batch=12), seed=1)
+    assert len(set(run.calls)) == len(run.calls) == len(run.energies) == 24
+    assert set(run.calls) <= set(small.candidates)
+    assert run == simulate(arm, small, models, Budget(calls=24, batch=12), seed=1)
+
+
+def test_free_proposals_that_the_table_does_not_know_are_listed_and_cost_nothing(problem, models):
+    free = dataclasses.replace(problem, candidates=(), free=True)
+    run = simulate("random", free, models, Budget(calls=2, batch=400), seed=0)
+    assert set(run.calls) <= set(problem.answers)
+    assert run.outside
+    assert not set(run.outside) & set(problem.answers)
+    assert None not in run.energies
+
+
+def test_arms_have_all_baselines_and_one_ingredient_less_each():
+    assert {"random", "pseudo-random", "ion exchange", "forest with UCB", "surrogate, no learning"} <= set(BASELINES)
+    assert set(ARMS) == {"loop", *BASELINES, *ABLATIONS}
+
+
+def test_the_door_notes_who_went_through():
+    door = Withheld({"NaCl": -2.0})
+    assert (door.ask("NaCl"), door.ask("KCl"), door.asked) == (-2.0, None, ["NaCl", "KCl"])
+
+
+def test_the_truth_counts_all_compounds_as_competitors():
+    truth = complete_truth({"NaCl": -2.0}, {"Na2Cl": -0.5, "NaCl2": -2.0}, "s")
+    assert truth["Na2Cl"] == pytest.approx(-0.5 + 2.0 * 2 / 3)  # decomposes to NaCl and Na
+    assert truth["NaCl2"] == pytest.approx(-2.0 + 2.0 * 2 / 3)
+
+
+def test_a_reference_that_gives_labels_away_is_refused(tmp_path):
+    for name in ("labels", "reference"):
+        (tmp_path / f"{name}.csv").write_text("formula,formation_energy_per_atom,scheme\nNaCl,-2,s\nKCl,-2,s\n")
+    (tmp_path / "list.csv").write_text("formula\nNaCl\n")
+    with pytest.raises(DataError, match="gives 2 withheld labels away, such as KCl"):
+        problem_from_files(tmp_path / "list.csv", tmp_path / "labels.csv", tmp_path / "reference.csv", None)
+
+
+def test_a_finished_run_is_not_repeated(tmp_path):
+    run = Run("random", "p", 0, ("NaCl", "KF"), (-0.1, None), (), ("halide", "fluoride"))
+    path = tmp_path / "runs" / "random-0.json"
+    assert kept(path, lambda: run) == run
+    assert kept(path, lambda: pytest.fail("made again")) == run
+    np.testing.assert_array_equal(run.scored(), [-0.1, np.nan])
+
+
+def test_tables_count_by_hand_and_the_page_holds_them(problem):
+    stable = [formula for formula in problem.candidates if problem.truth[formula] <= 0.0][:4]
+    others = [formula for formula in problem.candidates if problem.truth[formula] > 0.1][:4]
+    ours, theirs = (*stable[:3], others[0]), (stable[3], *others[1:4])
+    runs = [
+        Run(arm, "p", 0, calls, tuple(problem.truth[f] for f in calls), (), tuple(map(kind_of, calls)))
+        for arm, calls in (("loop", ours), ("random", theirs))
+    ]
+    rows = table(problem, runs, ["loop", "random"], calls=4, seed=0)
+    row = next(row for row in rows if row["arm"] == "loop" and row["tolerance"] == 0.0)
+    share = problem.stable(0.0) / problem.size()
+    assert row["found"]["value"] == 3
+    assert row["enrichment"]["value"] == 3.0
+    assert row["daf"]["value"] == pytest.approx(0.75 / share, abs=1e-4)
+    assert row["largest_daf"] == pytest.approx(1 / share, abs=1e-4)
+    assert row["audc"]["value"] == pytest.approx((1 + 2 + 3 + 3) / (1 + 2 + 3 + 4))
+    assert sum(row["found"] for row in kinds(runs, 0.0)) == 4
+    curves = {arm: curve(runs, arm, 0.0, 4) for arm in ("loop", "random")}
+    assert curves["loop"]["mean"] == [1, 2, 3, 3]
+    result = {"name": "p", "known": 1, "pool": 2, "stable": {"0": 1}, "tolerance": 0.0, "seeds": [0], "table": rows,
+              "curves": curves, "kinds": kinds(runs, 0.0)}  # fmt: skip
+    json.dumps(result, allow_nan=False)
+    written = page({"command": "python -m benchmarks.replay", "note": "a note", "results": [result]})
+    assert "loop: 3" in written
+    assert "<script" not in written
+
+
+def test_classes_of_chemistry():
+    assert [kind_of(f) for f in ("LiF", "Na2SO4", "KCl", "TiN", "ZnS", "GaAs", "NiAl")] == [
+        "fluoride", "oxide", "halide", "nitride", "chalcogenide", "pnictide", "other",
+    ]  # fmt: skip
+
+
+def test_without_a_language_model_there_is_no_free_loop(problem, models):
+    free = dataclasses.replace(problem, candidates=(), free=True)
+    with pytest.raises(ValueError, match="language model"):
+        simulate("loop", free, Models(models.surrogate, None), BUDGET, 0)
