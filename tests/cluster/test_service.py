@@ -16,9 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ray.serve.schema import ServeDeploySchema
 
-from serve.app import Arguments
 from tests.cluster.service import PATIENCE_S, ROOT, RunningService
 from tests.serving import ORACLE, SMALL, home
 from tests.small import SCHEME, formula_energy
@@ -90,7 +88,12 @@ def by_command_line(folder: Path, models: Path) -> list[dict[str, Any]]:
     return [json.loads(json.dumps({**dataclasses.asdict(record), "seconds": None})) for record in found]
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Ray Serve, when it is imported
 def test_the_shipped_configuration_fits() -> None:
+    from ray.serve.schema import ServeDeploySchema
+
+    from serve.app import Arguments
+
     shipped = yaml.safe_load((ROOT / "deploy" / "serve.yaml").read_text())
     config = ServeDeploySchema.model_validate(shipped)
     assert config.http_options.host == "127.0.0.1"
