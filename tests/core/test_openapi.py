@@ -55,9 +55,9 @@ def small(case: schemathesis.Case, used: str) -> None:
     if isinstance(case.query, dict) and case.path.endswith("/events"):
         case.query["follow"] = "false"
     parameters = case.path_parameters
-    if isinstance(parameters, dict) and "campaign_id" in parameters and case.method != "DELETE":
-        if len(str(parameters["campaign_id"])) % 4:
-            parameters["campaign_id"] = used
+    named = isinstance(parameters, dict) and case.method != "DELETE" and "campaign_id" in parameters
+    if named and len(str(parameters["campaign_id"])) % 4:
+        parameters["campaign_id"] = used
     body = case.body
     if isinstance(body, dict):
         if body.get("reference") == "builtin":
