@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from functools import partial
 from typing import Any
 
@@ -53,7 +54,7 @@ class CampaignActors:
         self._settings = settings
         # Ray starts a process that ended anew, but repeats no call: the caller is told, and what it told is kept.
         self._role = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=0, max_concurrency=CALLS)(HostRole)
-        self._actors: dict[str, Any] = {}
+        self._actors: OrderedDict[str, Any] = OrderedDict()  # the one unused for longest is first
 
     def take_up(self, store: Store) -> None:
         """Start the actors of campaigns that a restart has to go on with."""
@@ -62,12 +63,17 @@ class CampaignActors:
                 self._actor(view.id)
 
     async def call(self, campaign_id: str, method: str, arguments: tuple[Any, ...]) -> Any:
-        """Call a method of a campaign's host."""
+        """Call a method of a campaign's host; an error of ours is returned as a value."""
         try:
+            if campaign_id not in self._actors:
+                await self._make_room()
             return await self._actor(campaign_id).call.remote(method, *arguments)
+        except BusyError as error:
+            return error
         except RayActorError as error:
-            if isinstance(error, ActorDiedError):
+            if isinstance(error, ActorDiedError):  # beyond what Ray starts anew by itself
                 self._actors.pop(campaign_id, None)
+                self._actor(campaign_id)
             return BusyError("the campaign's process ended and is started anew: try again")
 
     async def release(self, campaign_id: str) -> None:
@@ -78,4 +84,19 @@ class CampaignActors:
     def _actor(self, campaign_id: str) -> Any:
         if campaign_id not in self._actors:
             self._actors[campaign_id] = self._role.remote(self._settings, campaign_id)
+        self._actors.move_to_end(campaign_id)
         return self._actors[campaign_id]
+
+    async def _make_room(self) -> None:
+        """End an idle actor where as many as may be are there.
+
+        Raises:
+            BusyError: none is idle.
+        """
+        if len(self._actors) < self._settings.limits.hosts:
+            return
+        for name, actor in list(self._actors.items()):
+            if await actor.call.remote("is_idle") is True:
+                await self.release(name)
+                return
+        raise BusyError(f"{len(self._actors)} campaigns are worked on, as many as may be: try again")

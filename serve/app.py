@@ -18,7 +18,7 @@ import torch
 from fastapi import FastAPI
 from pydantic import BaseModel, Field
 from ray import serve
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 from ray.serve import Application
 from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
@@ -155,6 +155,8 @@ async def _answer(response: Any) -> Any:
         answer = await response
     except BackPressureError as error:
         raise BusyError("the queue is full: try again after the time in Retry-After") from error
+    except RayTaskError:  # a defect, not a process that ended
+        raise
     except (RayError, RayServeException) as error:
         raise BusyError("a process of the service ended and is started anew: try again") from error
     if isinstance(answer, DiscoveryError):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from serve.campaigns import Store
-from serve.errors import TooManyError
+from serve.errors import BusyError, TooManyError
 from serve.host import CampaignHost
 from serve.library import Library
 from serve.limits import Gate
@@ -57,6 +58,12 @@ class Backend:
         object.__setattr__(self, "gate", Gate(limits.queue, limits.queue_work))
         object.__setattr__(self, "streams", Gate(limits.streams, float("inf")))
 
+    def close(self) -> None:
+        """End what runs in this process; it goes on at the next start."""
+        if isinstance(self.hosts, LocalHosts):
+            self.hosts.close()
+        self.store.close()
+
     def check_running(self) -> None:
         """Refuse one more running campaign where as many as may run do.
 
@@ -101,19 +108,26 @@ class LocalHosts:
     def __init__(self, store: Store, settings: Settings) -> None:
         self._store = store
         self._settings = settings
-        self._hosts: dict[str, CampaignHost] = {}
+        self._hosts: OrderedDict[str, CampaignHost] = OrderedDict()  # the one unused for longest is first
+        self._calls: Counter[str] = Counter()  # that are under way
         self._lock = threading.RLock()
 
     def host(self, campaign_id: str) -> CampaignHost:
-        """The host of a campaign."""
+        """The host of a campaign.
+
+        Raises:
+            BusyError: as many as may be are at work.
+        """
         with self._lock:
             if campaign_id not in self._hosts:
+                self._make_room()
                 self._hosts[campaign_id] = CampaignHost(self._store.open(campaign_id), self._settings)
+            self._hosts.move_to_end(campaign_id)
             return self._hosts[campaign_id]
 
     async def call(self, campaign_id: str, method: str, *arguments: Any) -> Any:
         """Call a method of a campaign's host."""
-        return await asyncio.to_thread(lambda: getattr(self.host(campaign_id), method)(*arguments))
+        return await asyncio.to_thread(self._called, campaign_id, method, arguments)
 
     async def release(self, campaign_id: str) -> None:
         """End a campaign's host, if there is one."""
@@ -135,6 +149,25 @@ class LocalHosts:
             for host in self._hosts.values():
                 host.close()
             self._hosts.clear()
+
+    def _called(self, campaign_id: str, method: str, arguments: tuple[Any, ...]) -> Any:
+        with self._lock:
+            host = self.host(campaign_id)
+            self._calls[campaign_id] += 1
+        try:
+            return getattr(host, method)(*arguments)
+        finally:
+            with self._lock:
+                self._calls[campaign_id] -= 1
+
+    def _make_room(self) -> None:
+        if len(self._hosts) < self._settings.limits.hosts:
+            return
+        hosts = self._hosts.items()
+        idle = next((name for name, host in hosts if host.is_idle() and not self._calls[name]), None)
+        if idle is None:
+            raise BusyError(f"{len(self._hosts)} campaigns are worked on, as many as may be: try again")
+        self._hosts.pop(idle).close()
 
 
 def local_backend(settings: Settings) -> Backend:

@@ -98,6 +98,13 @@ class Store:
             ledger.close()
         shutil.rmtree(folder)
 
+    def close(self) -> None:
+        """Give the connections back."""
+        with self._lock:
+            for view in self._views.values():
+                view.campaign.ledger.close()
+            self._views.clear()
+
     def _folder(self, campaign_id: str) -> Path:
         """The folder of a campaign; only the id of one that exists becomes part of a path."""
         if not _is_id(campaign_id) or not (self._settings.campaigns / campaign_id / CONFIG).is_file():

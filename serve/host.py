@@ -20,12 +20,14 @@ from serve.asking import Desk, Handout, Result
 from serve.book import Book
 from serve.errors import BusyError, ConflictError
 from serve.events import EventsObserver
+from serve.holding import Hold
 from serve.settings import Settings
 from serve.views import View
 
 LOG = logging.getLogger("discovery.serve")
 Connect = Callable[[Campaign], tuple[Workers, Sequence[Observer]]]  # what an automatic run works with
 STOPPED = "stopped"
+WAITING = 4  # asks that wait for a round at the same time
 
 
 def local_workers(campaign: Campaign) -> tuple[Workers, Sequence[Observer]]:
@@ -45,6 +47,7 @@ class CampaignHost:
     """
 
     def __init__(self, campaign: Campaign, settings: Settings, connect: Connect = local_workers) -> None:
+        self._hold = Hold(campaign.folder)
         self._campaign = campaign
         self._book = Book(campaign.ledger)
         self._view = View(campaign, self._book, settings)
@@ -55,6 +58,7 @@ class CampaignHost:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="campaign")  # all slow work, one thing after the other
         self._lock = threading.RLock()
         self._stop = threading.Event()
+        self._waiting = threading.BoundedSemaphore(WAITING)
         self._slow: Future[None] | None = None  # begun last
         self._preparing: Future[None] | None = None
         self._closing = False
@@ -112,12 +116,17 @@ class CampaignHost:
                 self._begin(self._close)
         return results
 
+    def is_idle(self) -> bool:
+        """True where no slow work is under way, so that the host can end without anybody noticing."""
+        return self._slow is None or self._slow.done()
+
     def close(self) -> None:
         """End after the oracle calls that are under way; a run goes on with the next host."""
         self._closing = True
         self._stop.set()
         self._thread.shutdown(wait=True, cancel_futures=True)
         self._campaign.ledger.close()
+        self._hold.release()
 
     def wait(self, timeout_s: float | None = None) -> None:
         """Until no slow work is under way."""
@@ -194,7 +203,12 @@ class CampaignHost:
                 self._save(error=None)  # tells that the counts and the status have changed
 
     def _await(self, slow: Future[None]) -> None:
-        wait([slow], self._settings.ask_wait_s)
+        """Wait for the next round; those beyond the first few are sent away, so that they hold no thread."""
+        if self._waiting.acquire(blocking=False):
+            try:
+                wait([slow], self._settings.ask_wait_s)
+            finally:
+                self._waiting.release()
         if not slow.done():
             raise BusyError("the next round is being prepared: ask again")
         slow.result()

@@ -8,7 +8,7 @@ import torch
 import uvicorn
 
 from discovery.options import exit_with
-from serve.backend import LocalHosts, local_backend, settings_here
+from serve.backend import local_backend, settings_here
 from serve.security import check_bind
 from serve.web import make_app
 
@@ -26,8 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         uvicorn.run(make_app(backend), host=args.host, port=args.port, log_level="warning", proxy_headers=False)
     finally:
-        if isinstance(backend.hosts, LocalHosts):
-            backend.hosts.close()
+        backend.close()
     return 0
 
 

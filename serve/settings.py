@@ -22,6 +22,7 @@ class Limits:
     queue: int = 128  # requests for models that wait or are worked on: 503
     queue_work: int = 100_000  # samples and formulas in these requests together: 503
     streams: int = 64  # open event streams: 503
+    hosts: int = 8  # campaigns that are open for work, asked or running; idle ones make room: 503
     running: int = 4  # campaigns that run at the same time: 429
     campaigns: int = 1000  # campaigns that are kept: 429
 
@@ -88,6 +89,7 @@ def _limits(given: Mapping[str, str]) -> Limits:
         "queue": "QUEUE",
         "queue_work": "QUEUE_WORK",
         "streams": "STREAMS",
+        "hosts": "HOSTS",
         "running": "RUNNING",
         "campaigns": "CAMPAIGNS",
     }

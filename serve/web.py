@@ -35,8 +35,8 @@ def make_app(backend: Backend) -> FastAPI:
     _add_health(app, backend, metrics)
     _add_pages(app)
     app.mount("/optimade", optimade_app(backend.store))
-    app.add_middleware(metrics.middleware)
     app.add_middleware(Guard, settings=backend.settings)
+    app.add_middleware(metrics.middleware)  # outermost: what is refused is counted too
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 

@@ -42,6 +42,7 @@ def settings(folder: Path, **changes: Any) -> Settings:
         surrogate="surrogate",
         reference="snapshot:reference.csv",
         allowed_oracles=frozenset({ORACLE}),
+        ask_wait_s=300.0,  # a busy machine is slow
         limits=Limits(rate=1e6, burst=10**6),
     )
     return dataclasses.replace(plain, **changes)

@@ -45,6 +45,7 @@ class RunningService:
             "PYTHONPATH": str(ROOT),
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_AUTH_MODE": "disabled",
+            "RAY_worker_niceness": "0",  # a busy machine would hardly let them start otherwise
             "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "120",
             **environment,
         }

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from discovery.campaign import Campaign
 from discovery.errors import ConfigError
 from discovery.events import Observers
 from discovery.loop import main
@@ -15,6 +18,7 @@ from discovery.rounds import run_campaign
 from discovery.workers import LocalWorkers
 from serve.backend import Backend
 from serve.errors import BusyError, ConflictError
+from serve.holding import Hold
 from serve.host import CampaignHost
 from serve.requests import config_of
 from serve.schemas import CampaignRequest
@@ -59,8 +63,6 @@ def test_by_hand_and_by_itself_the_records_are_equal(service: Backend) -> None:
 
 
 def test_the_service_runs_what_the_loop_runs(service: Backend, tmp_path: Path) -> None:
-    from discovery.campaign import Campaign
-
     host = hosted(service, oracle=ORACLE)
     host.run(2)
     host.wait()
@@ -102,9 +104,6 @@ def _broken(*_: object) -> bool:
 
 
 def test_an_ask_does_not_wait_for_ever(service: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
-    import dataclasses
-    import threading
-
     view = service.store.create(config_of(CampaignRequest(**SMALL), service.settings), "slow")
     host = CampaignHost(service.store.open(view.id), dataclasses.replace(service.settings, ask_wait_s=0.05))
     go_on = threading.Event()
@@ -129,3 +128,12 @@ def test_the_loop_refuses_the_external_oracle(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="service"):
         main(["--oracle", EXTERNAL, "--run-dir", str(tmp_path / "run")])
     assert not (tmp_path / "run").exists()
+
+
+def test_a_campaign_has_one_host_at_a_time(service: Backend) -> None:
+    first = hosted(service)
+    campaign_id = first._view.id
+    with pytest.raises(BusyError, match=campaign_id):
+        Hold(first._campaign.folder, patience_s=0.2)
+    first.close()
+    CampaignHost(service.store.open(campaign_id), service.settings).close()

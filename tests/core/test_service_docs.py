@@ -1,4 +1,4 @@
-"""The lines of docs/service.md work as printed, on a service with the shipped models."""
+"""The lines of the README and of docs/service.md work as printed, on a service with the shipped models."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ URL = "http://127.0.0.1:8000"
 PATIENCE_S = 240.0
 
 
-def printed_lines() -> str:
-    text = (ROOT / "docs" / "service.md").read_text()
-    found = re.search(r"```sh\n(.*?)```", text, re.DOTALL)
+PAGES = ("README.md", "docs/service.md")
+
+
+def printed_lines(page: str) -> str:
+    found = re.search(r"```sh\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     assert found is not None
     assert URL in found.group(1)
     return found.group(1)
@@ -42,11 +44,16 @@ def test_the_printed_lines_work(tmp_path: Path) -> None:
             assert service.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.5)
-        script = "set -euo pipefail\n" + printed_lines().replace(URL, url)
-        done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=600, check=False)
+        done = [run(printed_lines(page).replace(URL, url)) for page in PAGES]
     finally:
         service.terminate()
         service.wait(60)
-    assert done.returncode == 0, done.stderr + done.stdout[-2000:]
-    assert "LiFePO4" in done.stdout
-    assert '"status":"accepted"' in done.stdout
+    for one in done:
+        assert one.returncode == 0, one.stderr + one.stdout[-2000:]
+        assert "LiFePO4" in one.stdout
+        assert '"status":"accepted"' in one.stdout
+
+
+def run(lines: str) -> subprocess.CompletedProcess[str]:
+    script = "set -euo pipefail\n" + lines
+    return subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=600, check=False)

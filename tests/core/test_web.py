@@ -16,7 +16,8 @@ from starlette.testclient import TestClient
 
 from discovery.campaign import Campaign
 from discovery.composition import amounts
-from serve.backend import Backend, LocalHosts
+from serve.backend import Backend
+from serve.settings import Limits
 from serve.web import make_app
 from tests.serving import ORACLE, READ, SMALL, WRITE, backend, home, settings
 from tests.small import SCHEME, formula_energy
@@ -28,8 +29,7 @@ PROBLEM = "application/problem+json"
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
     made = backend(home(tmp_path_factory.mktemp("home")))
     yield made
-    assert isinstance(made.hosts, LocalHosts)
-    made.hosts.close()
+    made.close()
 
 
 def client_of(service: Backend, token: str | None = WRITE, **options: Any) -> TestClient:
@@ -250,8 +250,6 @@ def test_without_tokens_only_this_machine_is_served(tmp_path: Path) -> None:
 
 
 def test_bodies_and_rates_are_bounded(tmp_path: Path) -> None:
-    from serve.settings import Limits
-
     tight = backend(home(tmp_path), limits=Limits(body_bytes=1000, rate=0.001, burst=3))
     client = client_of(tight)
     large = client.post("/v1/rank", content=b"x" * 2000, headers={"Content-Type": "application/json"})
@@ -354,12 +352,19 @@ def test_a_service_that_starts_again_goes_on(tmp_path: Path, monkeypatch: pytest
     client.post(f"{place}/run", json={"rounds": 1})
     while client.get(place).json()["counts"]["validated"] == 0:
         time.sleep(0.02)
-    assert isinstance(first.hosts, LocalHosts)
-    first.hosts.close()
+    first.close()
     assert client.get(place).json()["status"] == "running"  # as the next service finds it
     second = backend(folder)
     client = client_of(second)
     assert settled(client, place)["status"] == "finished"
     assert client.get(place).json()["counts"]["asked"] == 3
-    assert isinstance(second.hosts, LocalHosts)
-    second.hosts.close()
+    second.close()
+
+
+def test_idle_campaigns_make_room(tmp_path: Path) -> None:
+    narrow = backend(home(tmp_path), limits=Limits(hosts=1))
+    client = client_of(narrow)
+    first, second = (client.post("/v1/campaigns", json=SMALL).headers["location"] for _ in range(2))
+    for place in (first, second, first):
+        assert client.post(f"{place}/ask", json={"n": 1}).status_code == 200
+    narrow.close()
