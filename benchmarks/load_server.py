@@ -15,7 +15,7 @@ import psutil
 
 from discovery.errors import DataError
 
-READY_S = 300.0  # models are loaded, on a slow machine
+READY_S = 900.0  # models are loaded, on a slow machine
 SAMPLE_S = 0.5
 STOP_S = 60.0
 
