@@ -26,9 +26,9 @@ def load_parts(config: CampaignConfig) -> Parts:
     Raises:
         DiscoveryError: whatever is missing, damaged or does not fit together, before anything is written.
     """
-    if config.candidates is not None:
-        read_formulas(Path(config.candidates))  # a bad row must show before anything is written
-    reference = load_reference(config.reference, config.scheme, config.complete_hull, config.constraints)
+    # Read first: a bad row must show before anything is fetched or written.
+    given = [] if config.candidates is None else read_formulas(Path(config.candidates))
+    reference = load_reference(config.reference, config.scheme, config.complete_hull, config.constraints, given)
     surrogate = load_surrogate(config.surrogate)
     generator = None if config.candidates is not None else load_generator(config.model)
     if reference.scheme not in surrogate.schemes:
