@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from discovery.surrogates.zoo import load_surrogate
 class Loaders:
     """Where parts come from: a service that runs many campaigns keeps what it has loaded."""
 
-    reference: Callable[[str, str | None, bool, Constraints | None], Reference] = load_reference
+    reference: Callable[[str, str | None, bool, Constraints | None, Sequence[str]], Reference] = load_reference
     surrogate: Callable[[str], Surrogate] = load_surrogate
     generator: Callable[[str], Generator] = load_generator
     hull: Callable[[Reference], Hull] = lambda reference: Hull(reference.phases, reference.scheme)
@@ -47,10 +47,10 @@ def load_parts(config: CampaignConfig, load: Loaders | None = None) -> Parts:
     Raises:
         DiscoveryError: whatever is missing, damaged or does not fit together, before anything is written.
     """
-    if config.candidates is not None:
-        read_formulas(Path(config.candidates))  # a bad row must show before anything is written
     load = load or Loaders()
-    reference = load.reference(config.reference, config.scheme, config.complete_hull, config.constraints)
+    # Read first: a bad row must show before anything is fetched or written.
+    given = [] if config.candidates is None else read_formulas(Path(config.candidates))
+    reference = load.reference(config.reference, config.scheme, config.complete_hull, config.constraints, given)
     surrogate = load.surrogate(config.surrogate)
     generator = load.generator(config.model)  # with a list of candidates, its likelihood is the prior of what exists
     if reference.scheme not in surrogate.schemes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -54,12 +54,18 @@ class Library:
         return self._kept("placed", name, lambda: self.surrogate(name).on(self._device))
 
     def reference(
-        self, name: str, scheme: str | None = None, completed: bool = True, constraints: Constraints | None = None
+        self,
+        name: str,
+        scheme: str | None = None,
+        completed: bool = True,
+        constraints: Constraints | None = None,
+        formulas: Sequence[str] = (),
     ) -> Reference:
-        """A reference by name; `constraints` decide what is fetched where the name alone does not."""
-        wanted = None if name == "builtin" or name.startswith("snapshot:") else constraints
+        """A reference by name; `constraints` and `formulas` decide what is fetched where the name alone does not."""
+        fetched = name != "builtin" and not name.startswith("snapshot:")
+        wanted = (constraints, tuple(formulas)) if fetched else (None, ())
         key = (name, scheme, completed, wanted, _changed(name))
-        return self._kept("reference", key, lambda: load_reference(name, scheme, completed, wanted))
+        return self._kept("reference", key, lambda: load_reference(name, scheme, completed, *wanted))
 
     def hull(self, reference: Reference) -> Hull:
         """The plain hull of a reference."""

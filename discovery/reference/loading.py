@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from discovery.constraints import Constraints
@@ -15,7 +16,11 @@ CHOICES = "builtin, mp[:Li-Fe-O,...], optimade:URL or snapshot:FILE"
 
 
 def load_reference(
-    name: str, scheme: str | None = None, completed: bool = True, constraints: Constraints | None = None
+    name: str,
+    scheme: str | None = None,
+    completed: bool = True,
+    constraints: Constraints | None = None,
+    formulas: Sequence[str] = (),
 ) -> Reference:
     """The reference of the option --reference.
 
@@ -23,7 +28,8 @@ def load_reference(
         name: ``builtin``; ``mp`` or ``mp:Li-Fe-O,Na-Cl`` (Materials Project); ``optimade:URL``; ``snapshot:FILE``.
         scheme: of a snapshot's rows, or an OPTIMADE provider's energies, that name none (the option --scheme).
         completed: see `load_builtin`.
-        constraints: of the candidates: what is fetched where the name says nothing of it.
+        constraints: of the candidates; their elements are fetched where the name says nothing of it.
+        formulas: candidates that are given; their chemical systems are fetched too.
 
     Raises:
         ConfigError: no such reference; the message lists the choices.
@@ -31,7 +37,6 @@ def load_reference(
         DataError: its file cannot be read, or the database not be reached.
     """
     kind, _, rest = name.partition(":")
-    wanted = None if constraints is None else Selection.of_constraints(constraints)
     if name == "builtin":
         return load_builtin(completed)
     if kind == "snapshot" and rest:
@@ -39,9 +44,16 @@ def load_reference(
     if kind == "mp" and (rest or name == "mp"):
         from discovery.reference.materials_project import load_materials_project
 
-        return load_materials_project(Selection.parse(rest) if rest else wanted, name)
+        return load_materials_project(Selection.parse(rest) if rest else _wanted(constraints, formulas), name)
     if kind == "optimade" and rest:
         from discovery.reference.optimade import load_optimade
 
-        return load_optimade(rest, wanted, scheme)
+        named = "#" in rest and "systems=" in rest
+        return load_optimade(rest, None if named else _wanted(constraints, formulas), scheme)
     raise ConfigError(f"no reference {name!r}: choose {CHOICES}")
+
+
+def _wanted(constraints: Constraints | None, formulas: Sequence[str]) -> Selection | None:
+    """What the candidates need; None where nothing limits them."""
+    wanted = None if constraints is None else Selection.of_constraints(constraints)
+    return Selection.of_formulas(formulas) | (wanted or Selection()) if formulas else wanted

@@ -9,7 +9,7 @@ from functools import cached_property
 from itertools import combinations
 from math import comb
 
-from discovery.composition import SYMBOLS
+from discovery.composition import SYMBOLS, chemical_system
 from discovery.constraints import Constraints
 from discovery.errors import ConfigError
 
@@ -57,6 +57,12 @@ class Selection:
         if not found:
             raise ConfigError("the list of ids is empty: write one id per line, such as mp-149")
         return cls(ids=found)
+
+    @classmethod
+    def of_formulas(cls, formulas: Iterable[str]) -> Selection:
+        """The chemical systems of some compositions, with all systems within them."""
+        systems = {chemical_system(formula) for formula in formulas}
+        return cls(frozenset(key for system in systems for key in _expanded(system)))
 
     @classmethod
     def of_constraints(cls, constraints: Constraints) -> Selection | None:

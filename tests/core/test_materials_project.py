@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pymatgen.core import Lattice, Structure
 
+from discovery.constraints import Constraints
 from discovery.errors import ConfigError, DataError, FetchError
 from discovery.reference.base import Phase
 from discovery.reference.download import obtain
@@ -188,6 +189,15 @@ def test_the_option_reads_systems_behind_the_colon(server: MPServer) -> None:
     assert {phase.formula for phase in reference.phases} == {"NaCl", "Li2O", "Li2O2"}
     with pytest.raises(ConfigError, match="Xx"):
         load_reference("mp:Xx-O")
+
+
+def test_candidates_decide_what_is_fetched_where_the_option_does_not(server: MPServer) -> None:
+    limits = Constraints(allowed=frozenset({"Na", "Cl"}))
+    assert [p.formula for p in load_reference("mp", constraints=limits).phases] == ["NaCl"]
+    formulas = {p.formula for p in load_reference("mp", constraints=Constraints(), formulas=["Li3FeO4"]).phases}
+    assert formulas == {"Li2O", "Li2O2", "Fe2O3", "LiFe5O8"}
+    both = load_reference("mp", constraints=limits, formulas=["Li3FeO4"])
+    assert {p.formula for p in both.phases} == formulas | {"NaCl"}
 
 
 def _forget_heartbeat() -> None:

@@ -55,6 +55,10 @@ def test_constraints_decide_what_is_needed() -> None:
     assert Selection.of_constraints(pairs).systems == {"Fe-Li", "Fe-O", "Li-O"}  # type: ignore[union-attr]
 
 
+def test_formulas_bring_their_systems() -> None:
+    assert Selection.of_formulas(["NaCl", "Fe2O3", "LiFeO2", "Li2Fe2O4"]) == Selection.parse("Na-Cl,Li-Fe-O")
+
+
 def test_too_many_systems_are_refused_with_a_way_out() -> None:
     many = Constraints(allowed=frozenset(SYMBOLS[:18]))
     with pytest.raises(ConfigError, match=f"{MAX_SYSTEMS:,}.*--max-elements.*snapshot:FILE"):
