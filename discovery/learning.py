@@ -77,9 +77,9 @@ def learn_surrogate(
         return surrogate, {}
     checked, calibration = surrogate.recalibrated(lesson.new)
     refitted = checked.refit(lesson.new, lesson.replay, rng)
-    metrics = {f"{name}_before": value for name, value in label_errors(surrogate, lesson.new).items()} | calibration
-    metrics |= {f"{name}_after": value for name, value in label_errors(refitted, lesson.new).items()}
-    return refitted, metrics
+    before = {f"{name}_before": value for name, value in label_errors(surrogate, lesson.new).items()}
+    after = {f"{name}_after": value for name, value in label_errors(refitted, lesson.new).items()}
+    return refitted, {**before, **calibration, **after}
 
 
 def label_errors(surrogate: Surrogate, labels: Labels) -> dict[str, float]:
