@@ -69,7 +69,8 @@ def judged(beliefs: Beliefs, rng: np.random.Generator) -> FloatArray:
     if beliefs.log_odds is not None:
         return beliefs.log_odds
     log_stable = probability_of_stability(beliefs, rng)
-    return log_stable - np.asarray(log_ndtr((beliefs.mean - beliefs.tolerance) / np.maximum(beliefs.std, MIN_STD)))
+    log_unstable = log_ndtr((beliefs.mean - beliefs.tolerance) / np.maximum(beliefs.std, MIN_STD))
+    return np.asarray(log_stable - log_unstable)
 
 
 def lower_confidence_bound(beliefs: Beliefs, rng: np.random.Generator) -> FloatArray:

@@ -57,9 +57,8 @@ class Loop:
             before = judge(self._known, nothing, asked.clues, self.tolerance, self.seed)
         if not self.prior:
             return odds
-        weights = fitted_weights(
-            before if self.weighed else before[:0], asked if self.weighed else nothing, PRIOR_WEIGHT
-        )
+        start = 0.0 if desk.problem.compete else PRIOR_WEIGHT  # that reported compounds exist need not be guessed
+        weights = fitted_weights(before, asked, start) if self.weighed else fitted_weights(before[:0], nothing, start)
         return weights.value(odds, clues.log_prior, clues.atoms)
 
 

@@ -18,7 +18,7 @@ CHARGES = {"Li": 1, "Na": 1, "K": 1, "Mg": 2, "Ca": 2, "Al": 3, "Y": 3, "Ti": 4,
 CHI = {"Li": 1.0, "Na": 0.9, "K": 0.8, "Mg": 1.3, "Ca": 1.0, "Al": 1.6, "Y": 1.2, "Ti": 1.5, "S": 2.6, "O": 3.4,
        "F": 4.0, "Cl": 3.2}  # fmt: skip
 RADII = {"Li": 0.8, "Na": 1.0, "K": 1.4, "Mg": 0.7, "Ca": 1.0, "Al": 0.5, "Y": 0.9, "Ti": 0.6}
-PRESET = Preset(members=1, epochs=12, width=32, layers=2, pooled=32, batch_size=64, peak_rate=6e-3)
+PRESET = Preset(members=1, epochs=20, width=32, layers=2, pooled=32, batch_size=64, peak_rate=6e-3)
 
 
 def energy(counts: dict[str, int]) -> float:
@@ -31,8 +31,8 @@ def energy(counts: dict[str, int]) -> float:
     )
     charge = sum(CHARGES[symbol] * n for symbol, n in counts.items()) / total
     sizes = sorted(RADII[symbol] for symbol in counts if CHARGES[symbol] > 0)
-    fit = 0.06 - 0.2 * float(np.exp(-(((sizes[-1] / sizes[0] - 1.6) / 0.2) ** 2))) if len(sizes) == 2 else 0.06
-    return -0.8 * bonds * (0.5 + 0.5 * float(np.exp(-((charge / 0.2) ** 2)))) + fit * (len(counts) == 3)
+    fit = 0.1 - 0.4 * float(np.exp(-(((sizes[-1] / sizes[0] - 1.7) / 0.3) ** 2))) if len(sizes) == 2 else 0.1
+    return -0.8 * bonds * (0.7 + 0.3 * float(np.exp(-((charge / 0.4) ** 2)))) + fit * (len(counts) == 3)
 
 
 def world() -> dict[str, float]:

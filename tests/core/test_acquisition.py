@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy.stats import norm
@@ -8,6 +10,7 @@ from discovery.acquisition import (
     ACQUISITIONS,
     Beliefs,
     expected_improvement,
+    judged,
     lower_confidence_bound,
     probability_of_stability,
     score,
@@ -89,3 +92,10 @@ def test_a_batch_takes_the_best_but_not_too_many_of_one_system() -> None:
 
 def test_candidates_that_cannot_be_scored_are_never_selected() -> None:
     assert select_batch(np.array([-np.inf, 1.0]), ["A-B", "C-D"], 2, 2) == [1]
+
+
+def test_without_a_judge_the_log_odds_are_those_of_the_predictions() -> None:
+    b = beliefs([0.1, 0.0], [0.05, 0.1])
+    np.testing.assert_allclose(judged(b, RNG), [0.0, np.log(norm.cdf(1) / norm.cdf(-1))], atol=1e-12)
+    told = dataclasses.replace(b, log_odds=np.array([3.0, -2.0]))
+    np.testing.assert_array_equal(score("judged", told, np.array([-1.0, -9.0]), 0.5, RNG), [2.5, -6.5])

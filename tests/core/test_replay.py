@@ -15,6 +15,7 @@ from discovery.errors import DataError
 from tests.core.small_replay import small_models, small_problem
 
 BUDGET = Budget(calls=60, batch=20)
+SHORT = Budget(calls=40, batch=20)
 
 
 @pytest.fixture(scope="module")
@@ -45,23 +46,22 @@ def test_the_loop_beats_chance_by_a_margin_that_a_broken_surrogate_does_not_reac
 
 def test_a_withheld_label_changes_nothing_before_it_was_asked_for(problem, models):
     """The canary: labels of all that was never asked for, and of the last batch, are made absurd."""
-    run = simulate("loop", problem, models, BUDGET, 0)
-    early = set(run.calls[: BUDGET.calls - BUDGET.batch])
+    run = simulate("loop", problem, models, SHORT, 0)
+    early = set(run.calls[: SHORT.calls - SHORT.batch])
     canary = {formula: (energy if formula in early else -9.0) for formula, energy in problem.answers.items()}
     truth = dict.fromkeys(problem.truth, -9.0)
     assert (
-        simulate("loop", dataclasses.replace(problem, answers=canary, truth=truth), models, BUDGET, 0).calls
-        == run.calls
+        simulate("loop", dataclasses.replace(problem, answers=canary, truth=truth), models, SHORT, 0).calls == run.calls
     )
 
 
 def test_a_label_changes_what_is_asked_after_it(problem, models):
     """The canary of the canary: a label that was asked for is used."""
-    run = simulate("loop", problem, models, BUDGET, 0)
-    first = set(run.calls[: BUDGET.batch])
+    run = simulate("loop", problem, models, SHORT, 0)
+    first = set(run.calls[: SHORT.batch])
     changed = {formula: (3.0 if formula in first else energy) for formula, energy in problem.answers.items()}
-    again = simulate("loop", dataclasses.replace(problem, answers=changed), models, BUDGET, 0)
-    assert again.calls[: BUDGET.batch] == run.calls[: BUDGET.batch]
+    again = simulate("loop", dataclasses.replace(problem, answers=changed), models, SHORT, 0)
+    assert again.calls[: SHORT.batch] == run.calls[: SHORT.batch]
     assert again.calls != run.calls
 
 
