@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from discovery.datasets import CARD
 from discovery.errors import ConfigError, DataError
 from discovery.formulas import read_distinct, split_of
 from discovery.generators.base import LanguageModel, SamplingOptions
+from discovery.generators.causal import CausalGenerator
 from discovery.generators.zoo import FAMILIES, PRESETS, build
 from discovery.options import exit_with, torch_device
 from discovery.training import EpochReport, Hooks, TrainingConfig
@@ -43,6 +45,13 @@ def parser() -> argparse.ArgumentParser:
         default=0,
         metavar="N",
         help="with --start: also train on N charge-neutral, balanced compositions that the model writes itself",
+    )
+    options.add_argument(
+        "--balance",
+        type=float,
+        default=0.0,
+        metavar="X",
+        help="causal models: weight of a loss that teaches which tokens can still lead to balanced charges (try 1)",
     )
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--threads", type=int, default=None, metavar="N", help="torch threads (default: all cores)")
@@ -71,6 +80,9 @@ def main(argv: list[str] | None = None) -> int:
     parts, notes = split_file(args)
     torch.manual_seed(args.seed)
     generator = build(args.model, args.preset) if args.start is None else started(args)
+    if args.balance:
+        generator = balanced(generator, args.balance)
+        notes["balance"] = args.balance
     if args.own_samples:
         parts["train"] = parts["train"] + own_samples(generator, args.own_samples, args.seed)
         notes["own_samples"] = args.own_samples
@@ -104,6 +116,17 @@ def started(args: argparse.Namespace) -> LanguageModel:
     if model.name != args.model:
         raise ConfigError(f"{args.start} holds a {model.name}, not a {args.model}: name that with --model")
     return model.with_card({"start": {key: model.card.get(key) for key in ("version", "command", "training")}})
+
+
+def balanced(generator: LanguageModel, weight: float) -> LanguageModel:
+    """The model with the loss of ``--balance``; see `discovery.generators.balance_loss`.
+
+    Raises:
+        ConfigError: it is not causal, or the weight is negative.
+    """
+    if not isinstance(generator, CausalGenerator) or weight < 0:
+        raise ConfigError("--balance is a weight above 0 for causal models: leave it out for this one")
+    return replace(generator, balance=weight)
 
 
 def own_samples(generator: LanguageModel, n: int, seed: int) -> list[str]:

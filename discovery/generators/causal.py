@@ -18,6 +18,7 @@ from transformers import BartForCausalLM, DynamicCache, GPT2LMHeadModel, GPTJFor
 from discovery import decoding, vocabulary
 from discovery.composition import amounts
 from discovery.generators import transformers_models as models
+from discovery.generators.balance_loss import unbalanced_loss
 from discovery.generators.base import SamplingOptions
 from discovery.generators.network import NetworkGenerator, load_parts
 from discovery.generators.transformers_models import Step, cached_step
@@ -28,14 +29,19 @@ from discovery.vocabulary import END, PAD, START
 SCORING_BATCH = 1024  # formulas
 
 
-def causal_loss(model: torch.nn.Module, tokens: torch.Tensor) -> tuple[torch.Tensor, int]:
-    """Summed negative log-likelihood (nats) of all tokens after the first, and their number; pads do not count."""
+def causal_loss(model: torch.nn.Module, tokens: torch.Tensor, balance: float = 0.0) -> tuple[torch.Tensor, int]:
+    """Summed negative log-likelihood (nats) of all tokens after the first, and their number; pads do not count.
+
+    In training, `balance` times `unbalanced_loss` is added.
+    """
     targets = tokens[:, 1:]
     # pads stand on the right, where a causal model's real tokens cannot see them: no attention mask needed
     logits = model(input_ids=tokens[:, :-1], use_cache=False).logits.float()
     summed = torch.nn.functional.cross_entropy(
         logits.flatten(0, 1), targets.flatten(), ignore_index=PAD, reduction="sum"
     )
+    if balance and model.training:
+        summed = summed + balance * unbalanced_loss(logits, tokens)
     return summed, int((targets != PAD).sum())
 
 
@@ -49,6 +55,7 @@ class CausalGenerator(NetworkGenerator):
     """A causal language model as a `LanguageModel`."""
 
     step: Step = cached_step  # how the network reads one more token
+    balance: float = 0.0  # weight of `unbalanced_loss` in training
 
     def training_sequence(self, formula: str) -> list[int]:
         """See `training_sequence`."""
@@ -56,7 +63,7 @@ class CausalGenerator(NetworkGenerator):
 
     def loss(self, network: torch.nn.Module, tokens: torch.Tensor) -> tuple[torch.Tensor, int]:
         """See `causal_loss`."""
-        return causal_loss(network, tokens)
+        return causal_loss(network, tokens, self.balance)
 
     @property
     def context(self) -> int:

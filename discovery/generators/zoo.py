@@ -16,6 +16,7 @@ from discovery.model_files import CARD, read_json
 
 PRESETS = ("small", "paper")  # about 1 M parameters; the published size
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
+SHIPPED = "-small"  # how the folders of shipped language models end
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,9 @@ def build(name: str, preset: str) -> LanguageModel:
 
 
 def names() -> list[str]:
-    """What `load_generator` knows by name."""
-    return sorted([*FAMILIES, *BASELINES])
+    """What `load_generator` knows by name: families, baselines, and whatever else ships, such as ``gpt2-strict``."""
+    shipped = (folder.name.removesuffix(SHIPPED) for folder in PRETRAINED.glob(f"*{SHIPPED}"))
+    return sorted({*FAMILIES, *BASELINES, *shipped})
 
 
 def load_generator(name_or_folder: str) -> Generator:
@@ -62,6 +64,8 @@ def load_generator(name_or_folder: str) -> Generator:
     if name_or_folder in FAMILIES:
         return _load_shipped(name_or_folder)
     folder = Path(name_or_folder)
+    if not folder.is_dir() and name_or_folder in names():
+        folder = PRETRAINED / f"{name_or_folder}{SHIPPED}"
     if not folder.is_dir():
         raise ConfigError(f"no generator {name_or_folder!r}: name one of {', '.join(names())} or a model folder")
     family = read_json(folder / CARD).get("model")
@@ -73,7 +77,7 @@ def load_generator(name_or_folder: str) -> Generator:
 
 
 def _load_shipped(name: str) -> LanguageModel:
-    folder = PRETRAINED / f"{name}-small"
+    folder = PRETRAINED / f"{name}{SHIPPED}"
     if not folder.is_dir():
         raise WeightsError(
             f"no trained weights of {name} are shipped: make them with python -m discovery.train --model {name} "

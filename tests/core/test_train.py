@@ -126,6 +126,8 @@ def test_training_goes_on_from_a_model_with_samples_of_its_own(options, tmp_path
 def test_starts_that_make_no_sense_are_refused(options, tmp_path):
     with pytest.raises(ConfigError, match="--start"):
         command.main(["--model", "gpt2", "--own-samples", "5", *options])
+    with pytest.raises(ConfigError, match="causal"):
+        command.main(["--model", "blmm", "--balance", "1", *options])
     small_generator(tmp_path / "trained")
     with pytest.raises(WeightsError, match="another kind of model"):
         command.main(["--model", "gptj", "--start", str(tmp_path / "trained"), *options])
