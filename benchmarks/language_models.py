@@ -29,10 +29,10 @@ from benchmarks.likelihood_ranking import Pool, build_pool, measure, withheld_co
 from benchmarks.likelihood_ranking import ranking as rank
 from discovery import model_files
 from discovery.composition import amounts, canonical_key
-from discovery.datasets import CARD as DATASET
 from discovery.datasets import STATES
 from discovery.errors import ConfigError
 from discovery.evaluate import evaluate, read_compounds
+from discovery.formulas import DATASET_CARD as DATASET
 from discovery.formulas import read_formulas
 from discovery.generators.base import Generator, SamplingOptions
 from discovery.generators.baselines import PSEUDO_RANDOM, RANDOM
