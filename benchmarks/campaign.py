@@ -11,6 +11,7 @@ prototype.
 from __future__ import annotations
 
 import argparse
+import csv
 import dataclasses
 import json
 import os
@@ -19,6 +20,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +31,7 @@ from discovery.metrics import reduced, wilson
 from discovery.reference.loading import load_reference
 
 LIST_SIZE = 2000  # distinct new compositions in a baseline's list
+TOLERANCES = (0.1, 0.05, 0.025, 0.0)  # eV/atom above the hull; candidates are chosen for the first
 
 # arm -> (generator of a fixed list or None for the loop's own, acquisition, learn)
 ARMS: dict[str, tuple[str | None, str, bool]] = {
@@ -79,30 +82,39 @@ def run_arm(arm: str, seed: int, options: argparse.Namespace) -> dict[str, objec
     if done.returncode:
         raise SystemExit(f"{arm}, seed {seed}: {done.stderr.strip()}")
     result: dict[str, object] = json.loads(done.stdout.strip().splitlines()[-1])
-    return result
+    return result | {"within": within(folder / "run" / "candidates.csv")}
 
 
-def table(results: Sequence[dict[str, object]]) -> list[dict[str, object]]:
+def within(path: Path) -> dict[str, int]:
+    """Validated candidates of a campaign within each tolerance of the hull."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["status"] == "validated"]
+    energies = [float(row["energy_above_hull"]) for row in rows]
+    return {f"{tolerance:g}": sum(energy <= tolerance for energy in energies) for tolerance in TOLERANCES}
+
+
+def table(results: Sequence[dict[str, Any]]) -> list[dict[str, object]]:
     """Counts, share of oracle calls and interval for each arm, all seeds together; failures count as calls."""
     rows = []
     for arm in ARMS:
         own = [row for row in results if row["arm"] == arm]
         if not own:
             continue
-        stable = sum(int(str(row["stable"])) for row in own)
         failed = sum(int(str(row["failed"])) for row in own)
         calls = failed + sum(int(str(row["validated"])) for row in own)
-        low, high = wilson(stable, calls)
-        share = stable / calls if calls else 0.0
+        seconds = round(sum(float(str(row["seconds"])) for row in own), 1)
+        found = {key: sum(int(row["within"][key]) for row in own) for key in own[0]["within"]}
         rows.append(
-            {"arm": arm, "seeds": len(own), "calls": calls, "failed": failed, "stable": stable}
-            | {
-                "share": round(share, 4),
-                "interval_95": [round(low, 4), round(high, 4)],
-                "seconds": round(sum(float(str(row["seconds"])) for row in own), 1),
-            }
+            {"arm": arm, "seeds": len(own), "calls": calls, "failed": failed, "seconds": seconds}
+            | {f"within {tolerance} eV/atom": _share(count, calls) for tolerance, count in found.items()}
         )
     return rows
+
+
+def _share(count: int, calls: int) -> dict[str, object]:
+    low, high = wilson(count, calls)
+    share = count / calls if calls else 0.0
+    return {"found": count, "share": round(share, 4), "interval_95": [round(low, 4), round(high, 4)]}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
