@@ -12,6 +12,7 @@ from discovery.campaign import Campaign
 from discovery.composition import SYMBOLS
 from discovery.hull import Hull
 from discovery.outcomes import outcomes
+from discovery.records import LearningReport, RoundRecord
 from discovery.reference.base import Phase
 from discovery.report import write_report
 from discovery.report.charts import coverage, expected_curve, found_curve
@@ -19,7 +20,7 @@ from discovery.report.elements import element_counts, place
 from discovery.report.hulls import best_systems, decomposition_table, marks, tie_lines
 from discovery.report.markup import formula_html, log_share
 from discovery.report.svg import Frame, Labels, ticks
-from discovery.report.tables import funnel_counts
+from discovery.report.tables import funnel_counts, learning_table
 from discovery.summary import summarize
 from tests.story import empty, two_rounds
 
@@ -232,3 +233,13 @@ def test_every_validated_candidate_is_listed_with_its_competing_phases(campaign:
     for formula in ("MgTiO 3", "MgO 2", "Mg 2 TiO 4", "LiMgClO"):
         after = listed.partition(f" {formula} ")[2]
         assert "MgO + TiO 2 *" in after[:80], formula
+
+
+@pytest.mark.parametrize(
+    ("evidence", "factor", "words"),
+    [(1.3, 1.0, "holds (evidence 1.3 from 32 labels)"), (40.0, 1.62, "recalibrated by 1.62</strong> (evidence 40")],
+)
+def test_learning_table_says_whether_the_calibration_held(evidence: float, factor: float, words: str) -> None:
+    seen = {"calibration_labels": 32.0, "calibration_evidence": evidence, "calibration_factor": factor}
+    record = RoundRecord(1, 0, 0, 0, (), 0, 0, 0, {}, {}, LearningReport("s", "g", seen), {})
+    assert words in learning_table([record])
