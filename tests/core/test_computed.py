@@ -80,6 +80,13 @@ def test_another_scheme_is_taken_as_it_is_with_its_own_corrections(tmp_path: Pat
     assert found.compounds[0][1] == pytest.approx((-7.0 + 1.3 + 1.8) / 2)
 
 
+def test_corrections_that_an_entry_brings_are_removed_before_ours(tmp_path: Path) -> None:
+    salt = entry("NaCl", -6.8, "salt")
+    salt.correction = -5.0
+    with_own = read_computed(write(tmp_path / "own.json", [*CHLORIDES[:2], salt]))
+    assert with_own.compounds == read_computed(write(tmp_path / "none.json", CHLORIDES)).compounds
+
+
 def test_structures_decide_the_kind_of_oxygen(tmp_path: Path) -> None:
     peroxide = Structure(
         Lattice.cubic(4), ["Li", "Li", "O", "O"], [[0, 0, 0], [0.5] * 3, [0, 0.5, 0.3], [0, 0.5, 0.66]]
