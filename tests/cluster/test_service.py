@@ -140,7 +140,7 @@ def test_a_killed_campaign_actor_goes_on(service: RunningService, folder: Path) 
 def test_killed_replicas_are_started_anew(service: RunningService) -> None:
     body = {"n": 4, "seed": 9}
     before = service.json("POST", "/v1/generate", body)
-    for name in ("ray::SERVE_REPLICA::discovery#Generate", "ray::SERVE_REPLICA::discovery#Api"):
+    for name in ("ray::ServeReplica:discovery:Generate", "ray::ServeReplica:discovery:Api"):
         _kill(service.processes(name))
         assert service.json("POST", "/v1/generate", body) == before
 
