@@ -50,7 +50,8 @@ class Campaign:
         self._hull = parts.hull
         self._store = ModelStore(folder / "models")
         self._first = (parts.generator, parts.surrogate)
-        self._latest: tuple[Generator | None, Surrogate] | None = None  # read when first needed
+        self._latest: tuple[Generator | None, Surrogate] | None = None  # read when first needed: looking needs none
+        self._opened_after = self.finished_rounds
 
     @classmethod
     def start(cls, folder: Path, config: CampaignConfig, parts: Parts, ledger_url: str | None = None) -> Campaign:
@@ -197,7 +198,7 @@ class Campaign:
 
     def _learned(self) -> tuple[Generator | None, Surrogate]:
         if self._latest is None:
-            self._latest = self._store.load(self.finished_rounds, *self._first)
+            self._latest = self._store.load(self._opened_after, *self._first)
         return self._latest
 
     def _as_phase(self, answer: Measurement | Failure) -> Phase | None:

@@ -70,9 +70,9 @@ class Generate(Models):
     def __init__(self, settings: Settings, arguments: Arguments) -> None:
         super().__init__(settings, arguments)
         self._service.warm_up(generator_name(None, settings))
-        self.answer.set_max_batch_size(arguments.batch)  # type: ignore[attr-defined]
+        self.answer.set_max_batch_size(arguments.batch)
 
-    @serve.batch(max_batch_size=64, batch_wait_timeout_s=WAIT_S)
+    @serve.batch(max_batch_size=64, batch_wait_timeout_s=WAIT_S)  # type: ignore[untyped-decorator]
     async def answer(self, requests: list[Generation]) -> list[Row | DiscoveryError]:
         """One answer, or error as a value, per request."""
         return await asyncio.to_thread(self._service.generate_many, requests)
@@ -84,9 +84,9 @@ class Rank(Models):
     def __init__(self, settings: Settings, arguments: Arguments) -> None:
         super().__init__(settings, arguments)
         self._service.warm_up(generator_name(None, settings))
-        self.answer.set_max_batch_size(arguments.batch)  # type: ignore[attr-defined]
+        self.answer.set_max_batch_size(arguments.batch)
 
-    @serve.batch(max_batch_size=64, batch_wait_timeout_s=WAIT_S)
+    @serve.batch(max_batch_size=64, batch_wait_timeout_s=WAIT_S)  # type: ignore[untyped-decorator]
     async def answer(self, requests: list[Ranking]) -> list[list[Row] | DiscoveryError]:
         """One answer, or error as a value, per request."""
         return await asyncio.to_thread(self._service.rank_many, requests)

@@ -17,6 +17,8 @@ from serve.schemas import CandidatesPage, Rounds
 
 Status = Literal["rejected", "ranked", "selected", "validated", "failed"]
 PlainFormula = Annotated[str, Path(min_length=1, max_length=120)]
+EVENT = {"type": "object", "properties": {name: {"type": "string"} for name in ("id", "event", "data")}}
+EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": EVENT}}}}
 EventId = Annotated[str | None, Header(max_length=20, description="id of the last event that you have")]
 
 
@@ -56,7 +58,7 @@ def routes(backend: Backend) -> APIRouter:
         """The report: one page that needs nothing else."""
         return HTMLResponse(store.view(campaign_id).report())
 
-    @router.get("/events", response_class=StreamingResponse, responses=_kind("text/event-stream"))
+    @router.get("/events", response_class=StreamingResponse, responses=EVENTS)
     async def events(campaign_id: CampaignId, follow: bool = True, last_event_id: EventId = None) -> StreamingResponse:
         """What happens, as server-sent events: stage, answer, round, status; `follow=false` ends with what is there."""
         view = await run_in_threadpool(store.view, campaign_id)

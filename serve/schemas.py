@@ -19,6 +19,7 @@ MAX_LABELS = 1000  # of one request
 MAX_SEED = 2**53 - 1  # what every JSON reader keeps exact
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"  # a bare name: it cannot leave its folder
+ONE_ACQUISITION: dict[str, Any] = {"enum": sorted(ACQUISITIONS)}
 TEXT = r"^[^\x00-\x1f\x7f]*$"  # no control characters
 Name = Annotated[str, Field(pattern=NAME, max_length=100)]
 Line = Annotated[str, Field(pattern=TEXT, max_length=200)]
@@ -48,8 +49,8 @@ class GenerateRequest(Strict):
     elements: Symbols | None = Field(None, description="only these may occur")
     exclude_elements: Symbols | None = Field(None, description="none of these may occur")
     chemsys: str | None = Field(None, max_length=100, description="exactly these elements, such as Li-Fe-O")
-    max_atoms: int = Field(30, ge=2, le=30)
-    max_elements: int = Field(8, ge=2, le=8)
+    max_atoms: int = Field(default=30, ge=2, le=30)
+    max_elements: int = Field(default=8, ge=2, le=8)
 
     def options(self) -> SamplingOptions:
         """The same as the domain knows it."""
@@ -111,24 +112,26 @@ class ConstraintsRequest(Strict):
     required: Symbols = []
     excluded: Symbols = []
     exact_system: bool = False
-    max_atoms: int = Field(30, ge=2, le=30)
-    max_elements: int = Field(8, ge=2, le=8)
+    max_atoms: int = Field(default=30, ge=2, le=30)
+    max_elements: int = Field(default=8, ge=2, le=8)
     intermetallics: bool = False
     mixed_valence: bool = False
 
     def constraints(self) -> Constraints:
         """The same as the domain knows it."""
-        sets = {name: frozenset(getattr(self, name)) for name in ("required", "excluded")}
-        allowed = None if self.allowed is None else frozenset(self.allowed)
-        others = self.model_dump(exclude={"allowed", "required", "excluded"})
-        return Constraints(allowed=allowed, **sets, **others)
+        return Constraints(
+            allowed=None if self.allowed is None else frozenset(self.allowed),
+            required=frozenset(self.required),
+            excluded=frozenset(self.excluded),
+            **self.model_dump(exclude={"allowed", "required", "excluded"}),
+        )
 
 
 class BudgetRequest(Strict):
     """Limits of one oracle call."""
 
-    max_steps: int = Field(60, ge=1, le=10_000)
-    max_relaxations: int = Field(3, ge=1, le=100)
+    max_steps: int = Field(default=60, ge=1, le=10_000)
+    max_relaxations: int = Field(default=3, ge=1, le=100)
     max_seconds: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] | None = None
 
 
@@ -148,7 +151,7 @@ class CampaignRequest(Strict):
     )
     scheme: Line | None = None
     reference: Reference | None = Field(None, description="null: the service's default")
-    acquisition: str = Field(CampaignConfig.acquisition, json_schema_extra={"enum": sorted(ACQUISITIONS)})
+    acquisition: str = Field(CampaignConfig.acquisition, json_schema_extra=ONE_ACQUISITION)
     prior_weight: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] = CampaignConfig.prior_weight
     tolerance: Tolerance = CampaignConfig.tolerance
     max_per_system: int = Field(CampaignConfig.max_per_system, ge=1, le=1000)
@@ -159,8 +162,8 @@ class CampaignRequest(Strict):
     workers: int | None = Field(None, ge=1, le=64)
     local: bool = Field(False, description="run in one process, without workers of its own")
     threads: int = Field(1, ge=1, le=64)
-    constraints: ConstraintsRequest = Field(default_factory=ConstraintsRequest)
-    budget: BudgetRequest = Field(default_factory=BudgetRequest)
+    constraints: ConstraintsRequest = ConstraintsRequest()
+    budget: BudgetRequest = BudgetRequest()
 
     def budget_value(self) -> Budget:
         """The budget as the domain knows it."""

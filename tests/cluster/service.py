@@ -27,13 +27,15 @@ def free_port() -> int:
 
 
 class RunningService:
-    """`serve run` with a small configuration file, and a client for it."""
+    """`serve run` with a small configuration file, or `python -m serve.local` without Ray, and a client for it."""
 
-    def __init__(self, home: Path, folder: Path, **environment: str) -> None:
+    def __init__(self, home: Path, folder: Path, *, ray: bool = True, **environment: str) -> None:
         self.log = folder / "service.log"
         self._port = free_port()
         config = folder / "serve.yaml"
         config.write_text(_CONFIG.format(port=self._port))
+        with_ray = [str(Path(sys.executable).parent / "serve"), "run", str(config)]
+        without = [sys.executable, "-m", "serve.local", "--port", str(self._port)]
         own = {
             "DISCOVERY_HOME": str(home),
             "DISCOVERY_API_TOKENS": f"write:{WRITE}",
@@ -52,7 +54,7 @@ class RunningService:
         inherited = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
         with self.log.open("a") as log:
             self._process = subprocess.Popen(
-                [str(Path(sys.executable).parent / "serve"), "run", str(config)],
+                with_ray if ray else without,
                 env={**inherited, **own},
                 cwd=ROOT,
                 stdout=log,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.cluster.service import PATIENCE_S, ROOT, RunningService
 from tests.serving import ORACLE, SMALL, home
@@ -82,10 +84,22 @@ def by_command_line(folder: Path, models: Path) -> list[dict[str, Any]]:
         capture_output=True,
         check=True,
     )
-    import dataclasses
-
     found = Ledger.open(sqlite_url(run)).records().values()
     return [json.loads(json.dumps({**dataclasses.asdict(record), "seconds": None})) for record in found]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Ray Serve, when it is imported
+def test_the_shipped_configuration_fits() -> None:
+    from ray.serve.schema import ServeDeploySchema
+
+    from serve.app import Arguments
+
+    shipped = yaml.safe_load((ROOT / "deploy" / "serve.yaml").read_text())
+    config = ServeDeploySchema.model_validate(shipped)
+    assert config.http_options.host == "127.0.0.1"
+    [application] = config.applications
+    assert application.import_path == "serve.app:build_app"
+    assert Arguments.model_validate(application.args) == Arguments()
 
 
 def test_a_request_gets_the_same_alone_and_among_others(service: RunningService) -> None:
@@ -131,10 +145,12 @@ def test_killed_replicas_are_started_anew(service: RunningService) -> None:
         assert service.json("POST", "/v1/generate", body) == before
 
 
-def test_a_killed_service_loses_no_label_and_asks_none_twice(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("ray", [False, True])
+def test_a_killed_service_loses_no_label_and_asks_none_twice(tmp_path: Path, ray: bool) -> None:
     place, handed, told = "", [], []
+    kept = home(tmp_path / "home")
     for start in range(3):
-        service = RunningService(folder / "home", tmp_path)
+        service = RunningService(kept, tmp_path, ray=ray)
         try:
             service.wait_until_ready()
             place = place or made(service, rounds=2)
@@ -149,6 +165,37 @@ def test_a_killed_service_loses_no_label_and_asks_none_twice(folder: Path, tmp_p
             assert _answered(service, place) >= {one["formula"] for one in told}
         finally:
             service.kill()
+
+
+def test_a_run_goes_on_after_every_kill_and_ends_like_one_that_was_left_alone(tmp_path: Path) -> None:
+    log = tmp_path / "calls.txt"
+    log.touch()
+    kept = home(tmp_path / "home")
+    place, answered = "", set[str]()
+    for kill in range(5):
+        service = RunningService(kept, tmp_path, ray=False, ORACLE_SECONDS="0.3", ORACLE_LOG=str(log))
+        try:
+            service.wait_until_ready()
+            if not place:
+                place = made(service, **{**FIVE, "rounds": 3})
+                service.json("POST", f"{place}/run", {"rounds": 3})
+            before = len(log.read_text().splitlines())
+            assert answered <= _answered(service, place)
+            if kill == 4:
+                assert ended(service, place)["status"] == "finished"
+                cut = records(service, place)
+                alone = made(service, **{**FIVE, "rounds": 3})
+                calls = log.read_text().splitlines()
+                service.json("POST", f"{alone}/run", {"rounds": 3})
+                assert ended(service, alone)["status"] == "finished"
+                assert cut == records(service, alone)
+            else:
+                _wait(lambda before=before: len(log.read_text().splitlines()) > before)
+                answered = _answered(service, place)
+        finally:
+            service.kill()
+    assert len(set(calls)) == 9
+    assert len(calls) <= 9 + 4  # each kill cuts short one call at most
 
 
 def _label(handout: dict[str, Any]) -> dict[str, Any]:
