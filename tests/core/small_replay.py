@@ -1,5 +1,7 @@
 """A replay in small: a made-up world in which chemistry decides what is stable, and models that learn it in seconds."""
 
+import dataclasses
+from collections.abc import Sequence
 from itertools import combinations, product
 from math import gcd
 from pathlib import Path
@@ -10,7 +12,9 @@ import torch
 from benchmarks.replay.desk import Models
 from benchmarks.replay.problem import Problem, complete_truth
 from discovery.composition import reduced_formula
-from discovery.surrogates.base import Labels
+from discovery.hull import Hull
+from discovery.reference.base import Phase
+from discovery.surrogates.base import Labels, Prediction, Surrogate
 from discovery.surrogates.from_labels import Preset, train_on_labels
 
 SCHEME = "made-up"
@@ -63,11 +67,32 @@ def small_problem() -> Problem:
     return Problem("small", SCHEME, known, tuple(answers), answers, complete_truth(known, answers, SCHEME))
 
 
-def small_models(problem: Problem, folder: Path, *, shuffled: bool = False) -> Models:
-    """A surrogate of the known part; `shuffled`: of the same energies on other formulas."""
+def small_models(problem: Problem, folder: Path) -> Models:
+    """A surrogate of the known part."""
     torch.set_num_threads(1)
-    labels = problem.labels
-    if shuffled:
-        order = np.random.default_rng(1).permutation(len(labels.formulas))
-        labels = Labels(labels.formulas, labels.formation_energy_per_atom[order], labels.schemes)
-    return Models(train_on_labels(labels, PRESET, folder), None)
+    return Models(train_on_labels(problem.labels, PRESET, folder), None)
+
+
+class Shuffled:
+    """A surrogate whose opinions of stability belong to other compositions: as good a spread, no knowledge.
+
+    Learning is switched off: a refit replays the known energies, which would mend it.
+    """
+
+    version = "shuffled"
+    schemes = (SCHEME,)
+
+    def __init__(self, surrogate: Surrogate, problem: Problem) -> None:
+        self._surrogate = surrogate
+        self._hull = Hull([Phase(formula, energy) for formula, energy in problem.known.items()], SCHEME)
+
+    def predict(self, formulas: Sequence[str], scheme: str) -> Prediction:
+        """The energies above the known hull, dealt out anew."""
+        prediction = self._surrogate.predict(formulas, scheme)
+        competing = -self._hull.energies_above_hull(formulas, np.zeros(len(formulas)))
+        order = np.random.default_rng(1).permutation(len(formulas))
+        return dataclasses.replace(prediction, mean=competing + (prediction.mean - competing)[order])
+
+    def refit(self, new: Labels, replay: Labels, rng: np.random.Generator) -> "Shuffled":
+        """Itself."""
+        return self
