@@ -27,13 +27,13 @@ from pymatgen.core.composition import reduce_formula
 from discovery import model_files
 from discovery.composition import SYMBOLS, amounts, canonical_key
 from discovery.errors import CompositionError, ConfigError, DataError
-from discovery.formulas import FormulaRow, read_rows, split_of_key
+from discovery.formulas import DATASET, FormulaRow, read_rows, split_of_key
 from discovery.options import exit_with, symbols
 from discovery.validity import Rules, StateSet, verdict
 
 STATES: dict[str, StateSet | None] = {"mix": None, "pure": "icsd24", "strict": "icsd24-medium"}
 PARTS = ("train", "valid", "test")
-CARD = "dataset.json"
+CARD = DATASET
 
 Family = frozenset[str]  # compounds that contain all of these elements
 Amounts = dict[str, int]

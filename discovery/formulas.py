@@ -13,6 +13,7 @@ from discovery.composition import amounts, canonical_key, parse, reduced_formula
 from discovery.errors import CompositionError, DataError
 
 COLUMNS: tuple[str, ...] = ("formula", "reduced_formula")  # looked for in this order
+DATASET = "dataset.json"  # card of a folder that discovery.datasets wrote
 Split = Literal["train", "valid", "test"]
 
 
