@@ -32,8 +32,7 @@ from discovery.composition import amounts, canonical_key
 from discovery.datasets import STATES
 from discovery.errors import ConfigError
 from discovery.evaluate import evaluate, read_compounds
-from discovery.formulas import DATASET_CARD as DATASET
-from discovery.formulas import read_formulas
+from discovery.formulas import DATASET, read_formulas
 from discovery.generators.base import Generator, SamplingOptions
 from discovery.generators.baselines import PSEUDO_RANDOM, RANDOM
 from discovery.generators.ion_exchange import IonExchange
@@ -164,25 +163,24 @@ def ranked(entry: Entry, family: str) -> Results:
 
 
 def training_cost(entry: Entry) -> Results:
-    """Parameters, epochs, tokens read and arithmetic of a training; {} for a baseline."""
+    """Parameters, epochs, tokens read and arithmetic of a training, that of its start included; {} for a baseline."""
     network = getattr(entry.generator, "network", None)
     if network is None:
         return {}
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    epochs = entry.card["training"]["epochs"]
-    tokens = epochs * sum(sum(_counts(key)) + 1 for key in entry.data.training)
+    card = entry.card
+    epochs, before = card["training"]["epochs"], (card.get("start") or {}).get("training") or {}
+    real = sum(sum(amounts(key).values()) + 1 for key in entry.data.training)
+    own = real / len(entry.data.training) * card["data"].get("own_samples", 0)  # they are as long as the real ones
+    tokens = epochs * (real + own) + before.get("epochs", 0) * real
     return {
         "parameters": parameters,
-        "epochs": epochs,
+        "epochs": epochs + before.get("epochs", 0),
         "tokens": tokens,
         "petaflop": 6 * parameters * tokens / 1e15,  # forward and backward products (Kaplan et al. 2020)
-        "valid_nats_per_token": entry.card["training"]["valid_nats_per_token"],
-        "seconds": entry.card["training"]["seconds"],
+        "valid_nats_per_token": card["training"]["valid_nats_per_token"],
+        "seconds": card["training"]["seconds"] + before.get("seconds", 0),
     }
-
-
-def _counts(key: str) -> list[int]:
-    return list(amounts(key).values())
 
 
 def _on_file(out: Path, entry: Entry, what: str, make: Callable[[], Results]) -> Results:

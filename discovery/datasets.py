@@ -27,7 +27,7 @@ from pymatgen.core.composition import reduce_formula
 from discovery import model_files
 from discovery.composition import SYMBOLS, amounts, canonical_key
 from discovery.errors import CompositionError, ConfigError, DataError
-from discovery.formulas import DATASET_CARD, FormulaRow, read_rows, split_of_key
+from discovery.formulas import DATASET, FormulaRow, read_rows, split_of_key
 from discovery.options import exit_with, symbols
 from discovery.validity import Rules, StateSet, verdict
 
@@ -148,7 +148,7 @@ def main(argv: list[str] | None = None) -> int:
     """Select, split, write and say what was removed."""
     args = parser().parse_args(argv)
     selection = _selection(args)
-    if (args.out / DATASET_CARD).exists():
+    if (args.out / DATASET).exists():
         raise ConfigError(f"{args.out} already holds a data set: choose another --out, or remove that folder")
     began = time.perf_counter()
     rows = read_rows(args.formulas, args.where, args.property)
@@ -161,7 +161,7 @@ def main(argv: list[str] | None = None) -> int:
     seconds = time.perf_counter() - began
     command = f"python -m discovery.datasets {shlex.join(sys.argv[1:] if argv is None else argv)}"
     card = {"command": command, **_card(args, len(rows), selected, parts), "seconds": round(seconds, 1)}
-    model_files.write_json(args.out / DATASET_CARD, card)
+    model_files.write_json(args.out / DATASET, card)
     print("\n".join(_report(card, args.out)))
     return 0
 

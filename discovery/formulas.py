@@ -12,8 +12,8 @@ from typing import Literal
 from discovery.composition import amounts, canonical_key, parse, reduced_formula
 from discovery.errors import CompositionError, DataError
 
-DATASET_CARD = "dataset.json"  # beside the parts of a data set: how `discovery.datasets` made it
 COLUMNS: tuple[str, ...] = ("formula", "reduced_formula")  # looked for in this order
+DATASET = "dataset.json"  # card of a folder that discovery.datasets wrote
 Split = Literal["train", "valid", "test"]
 
 

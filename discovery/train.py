@@ -15,7 +15,7 @@ import torch
 from discovery import model_files
 from discovery.composition import reduced_formula
 from discovery.errors import ConfigError, DataError
-from discovery.formulas import DATASET_CARD, read_distinct, split_of
+from discovery.formulas import DATASET, read_distinct, split_of
 from discovery.generators.base import LanguageModel, SamplingOptions
 from discovery.generators.causal import CausalGenerator
 from discovery.generators.zoo import FAMILIES, PRESETS, build
@@ -173,9 +173,9 @@ def split_file(args: argparse.Namespace) -> tuple[dict[str, list[str]], dict[str
 
 def _origin(folder: Path) -> dict[str, object]:
     """What a card keeps of a data set's own: its variant, its list and split, and the families withheld from it."""
-    if not (folder / DATASET_CARD).is_file():
+    if not (folder / DATASET).is_file():
         return {}
-    known = model_files.read_json(folder / DATASET_CARD)
+    known = model_files.read_json(folder / DATASET)
     return {key: known[key] for key in ("variant", "source", "property", "withheld", "split") if key in known}
 
 
