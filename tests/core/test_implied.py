@@ -1,3 +1,5 @@
+import pytest
+
 from discovery.hull import Hull
 from discovery.reference.base import Phase
 from discovery.reference.competition import CompletedHull
@@ -39,8 +41,8 @@ class Constant:
 def test_a_missing_binary_competes_with_its_predicted_energy():
     phases = [Phase("CsF", -2.0)]
     alone = Hull(phases, "mp2019")
-    assert alone.hull_energy("Cs3ScF6")[0] == -2.0 * 6 / 10  # 3 CsF and the elements
+    assert alone.hull_energy("Cs3ScF6")[0] == pytest.approx(-2.0 * 6 / 10)  # 3 CsF and the elements
     completed = CompletedHull(alone, WithBinaries(ListedFormulas(["CsF"])), Constant())
     energy, competing = completed.hull_energy("Cs3ScF6")
     assert competing == ("CsF", "ScF3*")
-    assert energy == -2.0 * 6 / 10 - 3.0 * 4 / 10
+    assert energy == pytest.approx(-2.0 * 6 / 10 - 3.0 * 4 / 10)

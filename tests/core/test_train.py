@@ -109,7 +109,7 @@ def test_equal_seeds_give_equal_models_whatever_came_before(tmp_path):
 def test_training_goes_on_from_a_model_with_samples_of_its_own(options, tmp_path):
     command.main(["--model", "gpt2", "--epochs", "1", *options])
     first = load_generator(str(tmp_path / "model"))
-    onward = ["--model", "gpt2", "--epochs", "1", "--start", str(tmp_path / "model"), "--learning-rate", "1e-6"]
+    onward = ["--model", "gpt2", "--epochs", "1", "--start", str(tmp_path / "model"), "--learning-rate", "1e-7"]
     again = [*options[:2], "--out", str(tmp_path / "onward"), "--threads", "1"]
     command.main([*onward, "--own-samples", "40", *again])
     made = json.loads((tmp_path / "onward" / "card.json").read_text())
