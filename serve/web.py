@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from discovery import __version__
+from discovery.errors import ConfigError
 from serve import problems, routes_campaigns, routes_models, routes_results
 from serve.answers import PROBLEMS
 from serve.backend import Backend
@@ -30,7 +32,7 @@ def make_app(backend: Backend) -> FastAPI:
     app = FastAPI(title="Discovery loop", version=__version__, description=DESCRIPTION, docs_url=None, redoc_url=None)
     problems.install(app)
     for part in (routes_models, routes_campaigns, routes_results):
-        app.include_router(part.routes(backend))
+        app.include_router(part.routes(backend), dependencies=[Depends(_known_parameters)])
     metrics = Metrics(backend.store)
     _add_health(app, backend, metrics)
     _add_pages(app)
@@ -39,6 +41,13 @@ def make_app(backend: Backend) -> FastAPI:
     app.add_middleware(metrics.middleware)  # outermost: what is refused is counted too
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
+
+
+def _known_parameters(request: Request) -> None:
+    """Refuse query parameters that a route does not have: one that is misspelt would be ignored without a word."""
+    known = {parameter.alias for parameter in request.scope["route"].dependant.query_params}
+    if unknown := sorted(set(request.query_params) - known):
+        raise ConfigError(f"no query parameters {unknown} here: known are {', '.join(sorted(known)) or 'none'}")
 
 
 def _add_health(app: FastAPI, backend: Backend, metrics: Metrics) -> None:

@@ -211,6 +211,15 @@ def test_bad_requests_are_problems_that_say_what_to_do(client: TestClient, path:
     assert len(problem["detail"]) > 20
 
 
+def test_a_misspelt_query_parameter_is_not_ignored(client: TestClient, finished: str) -> None:
+    answer = client.get(f"{finished}/candidates?stabel=true")
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == PROBLEM
+    assert "['stabel']" in answer.json()["detail"]
+    assert "stable" in answer.json()["detail"].partition("known are")[2]
+    assert client.get("/v1/models?x").status_code == 422
+
+
 def test_links_out_of_the_uploads_are_not_followed(client: TestClient, service: Backend, tmp_path: Path) -> None:
     secret = tmp_path / "secret.csv"
     secret.write_text("formula\nNaCl\n")
