@@ -114,7 +114,8 @@ def started(args: argparse.Namespace) -> LanguageModel:
     model = FAMILIES[args.model].load(args.start)
     if model.name != args.model:
         raise ConfigError(f"{args.start} holds a {model.name}, not a {args.model}: name that with --model")
-    return model.with_card({"start": {key: model.card.get(key) for key in ("version", "command", "training")}})
+    start = {key: model.card.get(key) for key in ("version", "command", "training")}
+    return replace(model, card={"preset": model.card.get("preset"), "start": start})  # type: ignore[type-var]
 
 
 def balanced(generator: LanguageModel, weight: float) -> LanguageModel:

@@ -98,7 +98,8 @@ class NetworkGenerator(ABC):
         config = {**self.config(), "tokens": list(vocabulary.TOKENS)}
         model_files.write_weights(folder, own_weights(self.network))
         model_files.write_json(folder / model_files.CONFIG, config)
-        model_files.write_json(folder / model_files.CARD, {"model": self.name, "version": self.version, **self.card})
+        own = {"model": self.name, "version": self.version}  # first, and not those of a model that this one came from
+        model_files.write_json(folder / model_files.CARD, {**own, **self.card, **own})
 
     def _padded(self, formulas: Sequence[str]) -> NDArray[np.int16]:
         return pad([self.training_sequence(formula) for formula in formulas if self.fits(formula)])

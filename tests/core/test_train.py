@@ -115,6 +115,7 @@ def test_training_goes_on_from_a_model_with_samples_of_its_own(options, tmp_path
     made = json.loads((tmp_path / "onward" / "card.json").read_text())
     assert (made["start"]["version"], made["data"]["own_samples"]) == (first.version, 40)
     second = load_generator(str(tmp_path / "onward"))
+    assert made["version"] == second.version != first.version
     near, far = (model.log_probability(["NaCl"])[0] for model in (second, build("gpt2", "small")))
     assert near == pytest.approx(first.log_probability(["NaCl"])[0], abs=0.01), "a tiny rate moves the weights little"
     assert abs(far - near) > 0.1
