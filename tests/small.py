@@ -84,6 +84,7 @@ class FormulaOracle:
     """Knows every energy, in any scheme. Fails on hydrogen; notes finished calls in the file named by `ORACLE_LOG`."""
 
     name = "formula"
+    scheme = SCHEME
 
     def __init__(self, scheme: str = SCHEME) -> None:
         self.scheme = scheme
