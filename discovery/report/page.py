@@ -13,7 +13,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from discovery.campaign import Campaign
-from discovery.display import false_stable_sentence
+from discovery.display import false_stable_sentence, far_below_sentence
 from discovery.export import write_whole
 from discovery.outcomes import Outcome, best_first, outcomes
 from discovery.records import RoundRecord
@@ -99,7 +99,13 @@ def _head(story: Story) -> str:
         "seed": str(campaign.config.seed),
         "time": f"{summary['seconds']:.0f} s",
     }
-    warning = f"{false_stable_sentence(rate, story.tolerance)} Take the finds as leads, to be confirmed by DFT."
+    far_below = far_below_sentence([found.energy_above_hull for found in outcomes(campaign)])
+    sentences = (
+        false_stable_sentence(rate, story.tolerance),
+        far_below,
+        "Take the finds as leads, to be confirmed by DFT.",
+    )
+    warning = " ".join(filter(None, sentences))
     terms = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items())
     return (
         f"<header><p class='kicker'>Discovery campaign {escape(campaign.ledger.campaign)}</p>"

@@ -14,6 +14,7 @@ from discovery.display import (
     closing_lines,
     display_for,
     false_stable_sentence,
+    far_below_sentence,
     print_summary,
 )
 from discovery.events import STAGES, Observer
@@ -132,3 +133,8 @@ def test_a_campaign_without_finds_ends_without_a_table(tmp_path: Path) -> None:
     assert lines[0].startswith("0 of 0 validated compounds")
     assert lines[1] == false_stable_sentence(None, 0.1)
     assert "never measured" in lines[1]
+
+
+def test_energies_far_below_the_hull_are_a_sign_of_a_missing_phase() -> None:
+    assert far_below_sentence([-0.2, 0.0, 0.5]) == ""
+    assert far_below_sentence([-1.2, -0.21, 0.0]).startswith("2 of them lie more than 0.2 eV/atom below the hull")
