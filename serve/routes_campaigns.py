@@ -34,7 +34,14 @@ Reports = Annotated[list[Report], Body(), Field(min_length=1, max_length=MAX_LAB
 def routes(backend: Backend) -> APIRouter:
     """The routes of campaigns."""
     router = APIRouter(prefix="/v1/campaigns", tags=["campaigns"], responses=PROBLEMS)
-    store, hosts = backend.store, backend.hosts
+    _add_keeping(router, backend)
+    _add_running(router, backend)
+    _add_asking(router, backend)
+    return router
+
+
+def _add_keeping(router: APIRouter, backend: Backend) -> None:
+    store = backend.store
 
     @router.post("", status_code=201, response_model=Summary)
     async def create(request: CampaignRequest, response: Response) -> Any:
@@ -60,9 +67,13 @@ def routes(backend: Backend) -> APIRouter:
         view = await run_in_threadpool(store.view, campaign_id)
         if (status := view.status()) in ("running", "stopping"):
             raise ConflictError(f"the campaign is {status}: stop it, and wait for its end")
-        await hosts.release(campaign_id)
+        await backend.hosts.release(campaign_id)
         await run_in_threadpool(store.delete, campaign_id)
         return Response(status_code=204)
+
+
+def _add_running(router: APIRouter, backend: Backend) -> None:
+    store, hosts = backend.store, backend.hosts
 
     @router.post("/{campaign_id}/run", status_code=202, response_model=Summary)
     async def run(campaign_id: CampaignId, request: RunRequest) -> Any:
@@ -79,6 +90,10 @@ def routes(backend: Backend) -> APIRouter:
         await hosts.call(campaign_id, "stop")
         return await run_in_threadpool(view.summary)
 
+
+def _add_asking(router: APIRouter, backend: Backend) -> None:
+    store, hosts = backend.store, backend.hosts
+
     @router.post("/{campaign_id}/ask", response_model=AskAnswer)
     async def ask(campaign_id: CampaignId, request: AskRequest) -> Any:
         """Candidates to measure, leased to you for a time; opens a round where none is open."""
@@ -92,8 +107,6 @@ def routes(backend: Backend) -> APIRouter:
         await run_in_threadpool(store.view, campaign_id)
         rows = [report.model_dump(exclude_none=True) for report in reports]
         return {"results": await hosts.call(campaign_id, "tell", rows)}
-
-    return router
 
 
 def _asked(handout: Handout) -> dict[str, Any]:
