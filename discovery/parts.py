@@ -60,12 +60,13 @@ def load_parts(config: CampaignConfig, load: Loaders | None = None) -> Parts:
         )
     oracle = load_campaign_oracle(config, reference)
     check_oracle(oracle, reference, config)
-    hull: AnyHull = load.hull(reference)
+    measured = load.hull(reference)
+    hull: AnyHull = measured
     if config.complete_hull:
-        hull = CompletedHull(load.hull(reference), reference.known, surrogate)
+        hull = CompletedHull(measured, reference.known, surrogate)
     ranking_hull: AnyHull | None = None
     if config.acquisition == JUDGED:
-        ranking_hull = CompletedHull(load.hull(reference), WithBinaries(reference.known), surrogate)
+        ranking_hull = CompletedHull(measured, WithBinaries(reference.known), surrogate)
     inputs = {
         "generator": generator.version,
         "surrogate": surrogate.version,
