@@ -75,7 +75,10 @@ def measure(options: argparse.Namespace) -> None:
     surrogate = load_surrogate(options.surrogate)
     completion = Completion(reference.known, lambda formulas: surrogate.predict(formulas, TRUTH_SCHEME).mean)
     rates = measured_rates(truth, {phase.formula for phase in reference.phases}, completion)
-    how = f"missing known phases with energies predicted by {surrogate.version}, which was trained on most of them"
+    how = (
+        f"missing known phases and charge-neutral binaries, with energies predicted by {surrogate.version}, which was "
+        "trained on most of the known ones"
+    )
     add_rates(options.out, "completed", rates, how)
     for kind, by_tolerance in rates.items():
         for tolerance, rate in by_tolerance.items():

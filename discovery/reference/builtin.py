@@ -13,6 +13,7 @@ import pandas as pd
 
 from discovery.errors import DataError
 from discovery.reference.base import Phase, Reference
+from discovery.reference.implied import WithBinaries
 from discovery.reference.known import HashedFormulas
 
 DATA = Path(__file__).parent / "data"
@@ -51,7 +52,7 @@ def read_reference(folder: Path, completed: bool = True) -> Reference:
             version=str(card["version"]),
             scheme=str(card["scheme"]),
             phases=tuple(Phase(str(formula), float(energy), str(source)) for formula, energy, source in rows),
-            known=HashedFormulas.load(folder / KNOWN),
+            known=WithBinaries(HashedFormulas.load(folder / KNOWN)),  # the list has gaps, CsF and AlF3 among them
             elemental_references={str(k): float(v) for k, v in card["elemental_references"].items()},
             false_stable_rates=_false_stable_rates(card["rates"], completed),
             attribution=str(card["attribution"]),

@@ -1,7 +1,9 @@
 """Competing phases that a list of known compounds implies: the charge-neutral binaries of its elements.
 
 A hull without ScF3 makes every scandium fluoride look stable by an eV/atom or more, and such candidates come first in
-every ranking by the hull. The oxidation states tell which binaries to expect; a surrogate tells their energies.
+every ranking by the hull. The oxidation states tell which binaries to expect; a surrogate tells their energies. The
+builtin reference asks for them always (`reference.builtin`): its list of known compositions has gaps. A reference that
+is complete should not: a binary that it lacks is most likely one that does not exist.
 """
 
 from __future__ import annotations
