@@ -69,7 +69,7 @@ class Generate(Models):
 
     def __init__(self, settings: Settings, arguments: Arguments) -> None:
         super().__init__(settings, arguments)
-        self._service.warm_up(generator_name(None, settings))
+        self._service.ready_to_generate(generator_name(None, settings))
         self.answer.set_max_batch_size(arguments.batch)
 
     @serve.batch(max_batch_size=64, batch_wait_timeout_s=WAIT_S)  # type: ignore[untyped-decorator]
@@ -83,7 +83,7 @@ class Rank(Models):
 
     def __init__(self, settings: Settings, arguments: Arguments) -> None:
         super().__init__(settings, arguments)
-        self._service.warm_up(generator_name(None, settings))
+        self._service.ready_to_rank()
         self.answer.set_max_batch_size(arguments.batch)
 
     @serve.batch(max_batch_size=64, batch_wait_timeout_s=WAIT_S)  # type: ignore[untyped-decorator]

@@ -94,7 +94,8 @@ class LocalInference:
 
     async def ready(self) -> bool:
         """True, once the default model and hull are loaded."""
-        await asyncio.to_thread(self._service.warm_up, generator_name(None, self._settings))
+        await asyncio.to_thread(self._service.ready_to_generate, generator_name(None, self._settings))
+        await asyncio.to_thread(self._service.ready_to_rank)
         return True
 
     def _alone(self, answer: Any, request: Any) -> Any:

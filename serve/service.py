@@ -7,7 +7,7 @@ What a request gets does not depend on the others: generation draws from the req
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -29,7 +29,8 @@ from discovery.validity import judge
 from serve.library import Library
 
 Row = dict[str, object]
-T = TypeVar("T")
+Q = TypeVar("Q")  # a request
+T = TypeVar("T")  # its answer
 
 
 @dataclass(frozen=True)
@@ -78,27 +79,19 @@ class Service:
 
     def generate_many(self, requests: Sequence[Generation]) -> list[Row | DiscoveryError]:
         """One answer per request: raw samples with what is known of each."""
-        answers: list[Row | DiscoveryError] = [ConfigError("not answered")] * len(requests)
-        for model in sorted({request.model for request in requests}):
-            places = [i for i, request in enumerate(requests) if request.model == model]
-            found = self._generated(model, [requests[i] for i in places])
-            for place, answer in zip(places, found, strict=True):
-                answers[place] = answer
-        return answers
+        return _grouped(requests, lambda request: request.model, self._generated)
 
     def rank_many(self, requests: Sequence[Ranking]) -> list[list[Row] | DiscoveryError]:
         """One answer per request: one row per formula, in order; an unparsable formula is an error of its own row."""
-        answers: list[list[Row] | DiscoveryError] = [ConfigError("not answered")] * len(requests)
-        for name in sorted({request.reference for request in requests}):
-            places = [i for i, request in enumerate(requests) if request.reference == name]
-            found = self._ranked(name, [requests[i] for i in places])
-            for place, answer in zip(places, found, strict=True):
-                answers[place] = answer
-        return answers
+        return _grouped(requests, lambda request: request.reference, self._ranked)
 
-    def warm_up(self, model: str) -> None:
-        """Load what requests need, so that the first one does not wait for it."""
+    def ready_to_generate(self, model: str) -> None:
+        """Load what requests for samples need, so that the first one does not wait for it."""
         self._library.precise_generator(model)
+        self._library.reference(self._reference)
+
+    def ready_to_rank(self) -> None:
+        """Load what requests for estimates need, so that the first one does not wait for it."""
         with self._lock:
             self._hull(self._library.reference(self._reference))
 
@@ -137,6 +130,17 @@ class Service:
             surrogate = self._library.placed_surrogate(self._surrogate)
             self._hulls[id(reference)] = CompletedHull(self._library.hull(reference), reference.known, surrogate)
         return self._hulls[id(reference)]
+
+
+def _grouped(
+    requests: Sequence[Q], name: Callable[[Q], str], answered: Callable[[str, Sequence[Q]], list[T | DiscoveryError]]
+) -> list[T | DiscoveryError]:
+    """One answer per request, in their order; those that name the same thing are answered together."""
+    found: dict[int, T | DiscoveryError] = {}
+    for one in sorted({name(request) for request in requests}):
+        places = [place for place, request in enumerate(requests) if name(request) == one]
+        found |= zip(places, answered(one, [requests[place] for place in places]), strict=True)
+    return [found[place] for place in range(len(requests))]
 
 
 def _raised(answer: T | DiscoveryError) -> T:
