@@ -71,11 +71,11 @@ class Service:
 
     def generate(self, request: Generation) -> Row:
         """The answer to one request; raises its error."""
-        return _raised(self.generate_many([request])[0])
+        return raised(self.generate_many([request])[0])
 
     def rank(self, request: Ranking) -> list[Row]:
         """The answer to one request; raises its error."""
-        return _raised(self.rank_many([request])[0])
+        return raised(self.rank_many([request])[0])
 
     def generate_many(self, requests: Sequence[Generation]) -> list[Row | DiscoveryError]:
         """One answer per request: raw samples with what is known of each."""
@@ -143,7 +143,8 @@ def _grouped(
     return [found[place] for place in range(len(requests))]
 
 
-def _raised(answer: T | DiscoveryError) -> T:
+def raised(answer: T | DiscoveryError) -> T:
+    """The answer; an error that stands in its place is raised."""
     if isinstance(answer, DiscoveryError):
         raise answer
     return answer
