@@ -89,6 +89,7 @@ class LocalInference:
         self._service = service
         self._settings = settings
         self._lock = threading.Lock()
+        self._is_ready = False
         self._generations = Gatherer(lambda requests: self._alone(service.generate_many, requests), BATCH)
         self._rankings = Gatherer(lambda requests: self._alone(service.rank_many, requests), BATCH)
 
@@ -102,9 +103,15 @@ class LocalInference:
 
     async def ready(self) -> bool:
         """True, once the default model and hull are loaded."""
-        await asyncio.to_thread(self._service.ready_to_generate, generator_name(None, self._settings))
-        await asyncio.to_thread(self._service.ready_to_rank)
+        await asyncio.to_thread(self._get_ready)
         return True
+
+    def _get_ready(self) -> None:
+        with self._lock:
+            if not self._is_ready:
+                self._service.ready_to_generate(generator_name(None, self._settings))
+                self._service.ready_to_rank()
+                self._is_ready = True
 
     def _alone(self, answer: Callable[[Sequence[Q]], A], requests: Sequence[Q]) -> A:
         with self._lock:

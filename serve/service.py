@@ -86,14 +86,12 @@ class Service:
         return _grouped(requests, lambda request: request.reference, self._ranked)
 
     def ready_to_generate(self, model: str) -> None:
-        """Load what requests for samples need, so that the first one does not wait for it."""
-        self._library.precise_generator(model)
-        self._library.reference(self._reference)
+        """Answer a request for samples, so that nobody waits for what the first one loads and compiles."""
+        self.generate(Generation(1, 0, model, SamplingOptions(constrained=True)))
 
     def ready_to_rank(self) -> None:
-        """Load what requests for estimates need, so that the first one does not wait for it."""
-        with self._lock:
-            self._hull(self._library.reference(self._reference))
+        """Answer a request for estimates, so that nobody waits for what the first one loads and compiles."""
+        self.rank(Ranking(("NaCl", "LiFePO4"), None, self._reference, 0.0))
 
     def _generated(self, model: str, requests: Sequence[Generation]) -> list[Row | DiscoveryError]:
         try:
