@@ -24,8 +24,9 @@ check: $(DEV_STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.campaign $(ARGS)
 
+# Ray gives its workers the lowest priority; those that answer people have the usual one.
 serve: $(STAMP)
-	RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S=60 $(BIN)/serve run serve.app:build_app $(ARGS)
+	RAY_worker_niceness=0 RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S=120 $(BIN)/serve run serve.app:build_app $(ARGS)
 
 # Looks the installed packages up in the database of known holes; needs the network, so `make check` does without it.
 audit: $(STAMP)

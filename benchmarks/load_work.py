@@ -93,6 +93,7 @@ def command_of(folder: Path, port: int, replicas: int, batching: bool) -> tuple[
     program = Path(sys.executable).with_name("serve")
     home = folder / "home"
     home.mkdir(exist_ok=True)
-    environment = {"RAY_ADDRESS": "local", "DISCOVERY_HOME": str(home), "DISCOVERY_API_TOKENS": ""}
+    ray = {"RAY_worker_niceness": "0", "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "120"}  # as `make serve` has it
+    environment = {**ray, "RAY_ADDRESS": "local", "DISCOVERY_HOME": str(home), "DISCOVERY_API_TOKENS": ""}
     unlimited = {"DISCOVERY_RATE": "1000000", "DISCOVERY_BURST": "1000000"}
     return [str(program), "run", str(path)], {**environment, **unlimited}

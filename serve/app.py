@@ -9,9 +9,9 @@ reserve tenths of one, campaigns none, and their validators share half of the cl
 
 from __future__ import annotations
 
-import asyncio
 import os
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import ray
 import torch
@@ -22,12 +22,14 @@ from ray.exceptions import RayError, RayTaskError
 from ray.serve import Application
 from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
+from ray.serve.metrics import Counter
 
 from discovery.errors import ConfigError, DiscoveryError
 from serve.actors import CampaignActors
 from serve.backend import Backend
 from serve.campaigns import Store
 from serve.errors import BusyError
+from serve.gathering import Gatherer
 from serve.library import Library
 from serve.requests import generator_name, reference_name, surrogate_name
 from serve.security import check_bind
@@ -37,7 +39,9 @@ from serve.web import make_app
 
 MODEL_CPUS = 0.1  # that a replica reserves; it uses what it finds
 MOST_REPLICAS = 4
-WAIT_S = 0.01  # that a request waits for others to share its batch
+
+Q = TypeVar("Q")
+A = TypeVar("A")
 
 
 class Arguments(BaseModel, extra="forbid"):
@@ -69,13 +73,12 @@ class Generate(Models):
 
     def __init__(self, settings: Settings, arguments: Arguments) -> None:
         super().__init__(settings, arguments)
-        self._service.warm_up(generator_name(None, settings))
-        self.answer.set_max_batch_size(arguments.batch)
+        self._service.ready_to_generate(generator_name(None, settings))
+        self._requests = Gatherer(_counted(self._service.generate_many), arguments.batch)
 
-    @serve.batch(max_batch_size=64, batch_wait_timeout_s=WAIT_S)  # type: ignore[untyped-decorator]
-    async def answer(self, requests: list[Generation]) -> list[Row | DiscoveryError]:
-        """One answer, or error as a value, per request."""
-        return await asyncio.to_thread(self._service.generate_many, requests)
+    async def answer(self, request: Generation) -> Row | DiscoveryError:
+        """The answer, or an error as a value."""
+        return await self._requests.answer(request)
 
 
 class Rank(Models):
@@ -83,13 +86,12 @@ class Rank(Models):
 
     def __init__(self, settings: Settings, arguments: Arguments) -> None:
         super().__init__(settings, arguments)
-        self._service.warm_up(generator_name(None, settings))
-        self.answer.set_max_batch_size(arguments.batch)
+        self._service.ready_to_rank()
+        self._requests = Gatherer(_counted(self._service.rank_many), arguments.batch)
 
-    @serve.batch(max_batch_size=64, batch_wait_timeout_s=WAIT_S)  # type: ignore[untyped-decorator]
-    async def answer(self, requests: list[Ranking]) -> list[list[Row] | DiscoveryError]:
-        """One answer, or error as a value, per request."""
-        return await asyncio.to_thread(self._service.rank_many, requests)
+    async def answer(self, request: Ranking) -> list[Row] | DiscoveryError:
+        """The answer, or an error as a value."""
+        return await self._requests.answer(request)
 
 
 class Campaigns:
@@ -204,6 +206,19 @@ def build_app(given: dict[str, Any]) -> Application:
     campaigns = serve.deployment(name="Campaigns", num_replicas=1, **plain)(Campaigns).bind(settings)
     api = serve.deployment(name="Api", num_replicas=arguments.api_replicas, **plain)(Api)
     return api.bind(settings, generate, rank, campaigns)
+
+
+def _counted(work: Callable[[Sequence[Q]], list[A]]) -> Callable[[Sequence[Q]], list[A]]:
+    """The work, with its batches and their requests counted in Ray's metrics; Serve adds which deployment it was."""
+    batches = Counter("discovery_batches", "Batches of requests that were worked on")
+    requests = Counter("discovery_batched_requests", "Requests in these batches")
+
+    def counting(together: Sequence[Q]) -> list[A]:
+        batches.inc()
+        requests.inc(len(together))
+        return work(together)
+
+    return counting
 
 
 def _bind_address() -> str:

@@ -6,17 +6,24 @@ import asyncio
 import os
 import threading
 from collections import Counter, OrderedDict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from serve.campaigns import Store
 from serve.errors import BusyError, TooManyError
+from serve.gathering import Gatherer
 from serve.host import CampaignHost
 from serve.library import Library
 from serve.limits import Gate
 from serve.requests import generator_name, reference_name, surrogate_name
-from serve.service import Generation, Ranking, Row, Service
+from serve.service import Generation, Ranking, Row, Service, raised
 from serve.settings import Settings
+
+BATCH = 64  # requests that are worked on together
+
+Q = TypeVar("Q")
+A = TypeVar("A")
 
 
 class Inference(Protocol):
@@ -76,30 +83,39 @@ class Backend:
 
 
 class LocalInference:
-    """Models in this process; one request at a time, since they would only share the same cores."""
+    """Models in this process; one batch at a time, since two would only share the same cores."""
 
     def __init__(self, service: Service, settings: Settings) -> None:
         self._service = service
         self._settings = settings
         self._lock = threading.Lock()
+        self._is_ready = False
+        self._generations = Gatherer(lambda requests: self._alone(service.generate_many, requests), BATCH)
+        self._rankings = Gatherer(lambda requests: self._alone(service.rank_many, requests), BATCH)
 
     async def generate(self, request: Generation) -> Row:
         """The answer to one request."""
-        return await asyncio.to_thread(self._alone, self._service.generate, request)
+        return raised(await self._generations.answer(request))
 
     async def rank(self, request: Ranking) -> list[Row]:
         """The answer to one request."""
-        found: list[Row] = await asyncio.to_thread(self._alone, self._service.rank, request)
-        return found
+        return raised(await self._rankings.answer(request))
 
     async def ready(self) -> bool:
         """True, once the default model and hull are loaded."""
-        await asyncio.to_thread(self._service.warm_up, generator_name(None, self._settings))
+        await asyncio.to_thread(self._get_ready)
         return True
 
-    def _alone(self, answer: Any, request: Any) -> Any:
+    def _get_ready(self) -> None:
         with self._lock:
-            return answer(request)
+            if not self._is_ready:
+                self._service.ready_to_generate(generator_name(None, self._settings))
+                self._service.ready_to_rank()
+                self._is_ready = True
+
+    def _alone(self, answer: Callable[[Sequence[Q]], A], requests: Sequence[Q]) -> A:
+        with self._lock:
+            return answer(requests)
 
 
 class LocalHosts:

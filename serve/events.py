@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 
 from discovery.records import Failure, Measurement, Proposal, RoundRecord
 from serve.book import Book
+from serve.errors import NotFoundError
 
 EVERY_S = 0.5  # at most one event per stage in this time, besides its start and end
 POLL_S = 0.3
@@ -76,13 +77,16 @@ async def stream(poll: Poll, after: int, follow: bool) -> AsyncIterator[str]:
     """Events later than an id as the text of server-sent events.
 
     Args:
-        poll: reads events; raises where the campaign is gone, which ends the stream.
+        poll: reads events; raises `NotFoundError` where the campaign is gone, which ends the stream.
         after: id of the last event that the client has.
         follow: wait for further events; False: end with those that are there.
     """
     silent = 0.0
     while True:
-        found = await asyncio.to_thread(poll, after)
+        try:
+            found = await asyncio.to_thread(poll, after)
+        except NotFoundError:
+            return
         for number, event, data in found:
             after, silent = number, 0.0
             yield f"id: {number}\nevent: {event}\ndata: {data}\n\n"

@@ -8,10 +8,12 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Header, Path, Query
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, PlainTextResponse, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from serve.answers import PROBLEMS
 from serve.backend import Backend
-from serve.events import Poll, stream
+from serve.events import stream
+from serve.limits import Gate
 from serve.routes_campaigns import CampaignId
 from serve.schemas import CandidatesPage, Rounds
 
@@ -67,15 +69,26 @@ def routes(backend: Backend) -> APIRouter:
         def poll(last: int) -> list[tuple[int, str, str]]:
             return store.view(view.id).book.events(last)
 
-        return StreamingResponse(_admitted(backend, poll, after, follow), media_type="text/event-stream")
+        return _AdmittedStream(stream(poll, after, follow), backend.streams)
 
     return router
 
 
-async def _admitted(backend: Backend, poll: Poll, after: int, follow: bool) -> AsyncIterator[str]:
-    with backend.streams.admit():
-        async for text in stream(poll, after, follow):
-            yield text
+class _AdmittedStream(StreamingResponse):
+    """Server-sent events that hold a place of a gate until they end; a full gate is answered before the first byte."""
+
+    def __init__(self, events: AsyncIterator[str], gate: Gate) -> None:
+        super().__init__(events, media_type="text/event-stream")
+        self._gate = gate
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the events.
+
+        Raises:
+            BusyError: as many streams as may be are open.
+        """
+        with self._gate.admit():
+            await super().__call__(scope, receive, send)
 
 
 def _kind(media_type: str) -> dict[int | str, dict[str, Any]]:

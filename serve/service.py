@@ -7,7 +7,7 @@ What a request gets does not depend on the others: generation draws from the req
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -29,7 +29,8 @@ from discovery.validity import judge
 from serve.library import Library
 
 Row = dict[str, object]
-T = TypeVar("T")
+Q = TypeVar("Q")  # a request
+T = TypeVar("T")  # its answer
 
 
 @dataclass(frozen=True)
@@ -70,37 +71,27 @@ class Service:
 
     def generate(self, request: Generation) -> Row:
         """The answer to one request; raises its error."""
-        return _raised(self.generate_many([request])[0])
+        return raised(self.generate_many([request])[0])
 
     def rank(self, request: Ranking) -> list[Row]:
         """The answer to one request; raises its error."""
-        return _raised(self.rank_many([request])[0])
+        return raised(self.rank_many([request])[0])
 
     def generate_many(self, requests: Sequence[Generation]) -> list[Row | DiscoveryError]:
         """One answer per request: raw samples with what is known of each."""
-        answers: list[Row | DiscoveryError] = [ConfigError("not answered")] * len(requests)
-        for model in sorted({request.model for request in requests}):
-            places = [i for i, request in enumerate(requests) if request.model == model]
-            found = self._generated(model, [requests[i] for i in places])
-            for place, answer in zip(places, found, strict=True):
-                answers[place] = answer
-        return answers
+        return _grouped(requests, lambda request: request.model, self._generated)
 
     def rank_many(self, requests: Sequence[Ranking]) -> list[list[Row] | DiscoveryError]:
         """One answer per request: one row per formula, in order; an unparsable formula is an error of its own row."""
-        answers: list[list[Row] | DiscoveryError] = [ConfigError("not answered")] * len(requests)
-        for name in sorted({request.reference for request in requests}):
-            places = [i for i, request in enumerate(requests) if request.reference == name]
-            found = self._ranked(name, [requests[i] for i in places])
-            for place, answer in zip(places, found, strict=True):
-                answers[place] = answer
-        return answers
+        return _grouped(requests, lambda request: request.reference, self._ranked)
 
-    def warm_up(self, model: str) -> None:
-        """Load what requests need, so that the first one does not wait for it."""
-        self._library.precise_generator(model)
-        with self._lock:
-            self._hull(self._library.reference(self._reference))
+    def ready_to_generate(self, model: str) -> None:
+        """Answer a request for samples, so that nobody waits for what the first one loads and compiles."""
+        self.generate(Generation(1, 0, model, SamplingOptions(constrained=True)))
+
+    def ready_to_rank(self) -> None:
+        """Answer a request for estimates, so that nobody waits for what the first one loads and compiles."""
+        self.rank(Ranking(("NaCl", "LiFePO4"), None, self._reference, 0.0))
 
     def _generated(self, model: str, requests: Sequence[Generation]) -> list[Row | DiscoveryError]:
         try:
@@ -139,7 +130,19 @@ class Service:
         return self._hulls[id(reference)]
 
 
-def _raised(answer: T | DiscoveryError) -> T:
+def _grouped(
+    requests: Sequence[Q], name: Callable[[Q], str], answered: Callable[[str, Sequence[Q]], list[T | DiscoveryError]]
+) -> list[T | DiscoveryError]:
+    """One answer per request, in their order; those that name the same thing are answered together."""
+    found: dict[int, T | DiscoveryError] = {}
+    for one in sorted({name(request) for request in requests}):
+        places = [place for place, request in enumerate(requests) if name(request) == one]
+        found |= zip(places, answered(one, [requests[place] for place in places]), strict=True)
+    return [found[place] for place in range(len(requests))]
+
+
+def raised(answer: T | DiscoveryError) -> T:
+    """The answer; an error that stands in its place is raised."""
     if isinstance(answer, DiscoveryError):
         raise answer
     return answer

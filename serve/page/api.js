@@ -66,6 +66,8 @@ export const get = async (path) => (await request(path)).json();
 
 export const post = async (path, body) => (await request(path, { method: "POST", body })).json();
 
+export const remove = (path) => request(path, { method: "DELETE" });
+
 /** A link to a file of the service; with a token, which a plain link cannot carry, a click fetches the file. */
 export async function followLink(event, name) {
   if (!token()) return;

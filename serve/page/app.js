@@ -1,8 +1,9 @@
 // The page: which campaign is shown, what is asked of the service, and who draws it.
 
-import { campaignPath, get, keepToken, onTokenNeeded, post, request, token } from "./api.js";
+import { campaignPath, get, onTokenNeeded, post, remove, request } from "./api.js";
 import { askedFor, CandidateTable } from "./candidates.js";
 import { discoveryCurve, funnel, parity } from "./charts.js";
+import { askForToken, confirmDeletion } from "./dialogs.js";
 import { byId, formulaNodes, show } from "./dom.js";
 import { campaignForm } from "./form.js";
 import { HandPanel } from "./hand.js";
@@ -35,28 +36,6 @@ async function attempt(action) {
   } catch (error) {
     fail(error);
   }
-}
-
-// --- the token ---
-
-let asking = null; // several requests may fail at once; the person is asked once
-
-function askForToken(reason) {
-  asking ??= new Promise((resolve) => {
-    const dialog = byId("token-dialog");
-    byId("token-reason").textContent = reason;
-    byId("token").value = token();
-    dialog.returnValue = "cancel";
-    dialog.showModal();
-    dialog.addEventListener("close", () => {
-      asking = null;
-      const used = dialog.returnValue === "use";
-      if (used) keepToken(byId("token").value.trim());
-      byId("token").value = "";
-      resolve(used && token() !== "");
-    }, { once: true });
-  });
-  return asking;
 }
 
 // --- drawing ---
@@ -100,7 +79,7 @@ function drawActions() {
   const key = `${state.id} ${state.campaign.status}`;
   if (byId("actions").dataset.key === key) return;
   byId("actions").dataset.key = key;
-  byId("actions").replaceChildren(...actions(state.campaign, run, stop).flat());
+  byId("actions").replaceChildren(...actions(state.campaign, { run, stop, forget }).flat());
 }
 
 function drawCharts() {
@@ -115,6 +94,25 @@ function drawCharts() {
 const run = (rounds) => attempt(async () => took(await post(campaignPath(state.id, "/run"), { rounds })));
 
 const stop = () => attempt(async () => took(await post(campaignPath(state.id, "/stop"), {})));
+
+/** Delete the campaign that is shown, after a confirmation, and show the newest of those that are left. */
+const forget = () => attempt(async () => {
+  const { id, campaign } = state;
+  if (!(await confirmDeletion(nameOf(campaign)))) return;
+  state.stream.abort(); // it would end with an error
+  try {
+    await remove(campaignPath(id));
+  } catch (error) {
+    await open(id, false);
+    throw error;
+  }
+  announce(`${nameOf(campaign)} is deleted`);
+  state.id = null;
+  history.replaceState(null, "", location.pathname);
+  await refreshList();
+  await open(shownId(), false);
+  byId("campaigns-title").focus();
+});
 
 function took(campaign) {
   if (campaign.id !== state.id) return;
@@ -232,8 +230,11 @@ function shownId() {
 async function begin() {
   onTokenNeeded(askForToken);
   startTheme(byId("theme-button"), () => state.viewer?.draw());
-  campaignForm(byId("new"), started, fail);
-  byId("new-button").addEventListener("click", () => toggleForm(byId("new").hidden));
+  const offer = campaignForm(byId("new"), started, fail);
+  byId("new-button").addEventListener("click", () => {
+    toggleForm(byId("new").hidden);
+    if (!byId("new").hidden) attempt(async () => offer(await get("v1/models")));
+  });
   byId("viewer-close").addEventListener("click", closeViewer);
   byId("new-close").addEventListener("click", () => toggleForm(false));
   byId("token-button").addEventListener("click", () => attempt(async () => {

@@ -45,8 +45,8 @@ export function summary(campaign) {
   ];
 }
 
-/** Buttons and files. `run(rounds)` and `stop()` are what the buttons do. */
-export function actions(campaign, run, stop) {
+/** Buttons and files. `run(rounds)`, `stop()` and `forget()` are what the buttons do. */
+export function actions(campaign, { run, stop, forget }) {
   const path = (rest) => campaignPath(campaign.id, rest);
   const file = (rest, name, words) => h("a", { href: path(rest), download: name, onclick: (event) => followLink(event, name) }, words);
   const files = [
@@ -56,12 +56,14 @@ export function actions(campaign, run, stop) {
     const stopping = campaign.status === "stopping";
     return [h("button", { type: "button", id: "stop-button", disabled: stopping, onclick: stop }, stopping ? "Stopping after the calls under way" : "Stop"), files];
   }
-  if (campaign.oracle === "external") return files;
+  const deletion = h("button", { type: "button", id: "delete-button", onclick: forget }, "Delete");
+  return [campaign.oracle === "external" ? null : moreRounds(run), files, deletion].filter(Boolean);
+}
+
+function moreRounds(run) {
   const more = h("input", { id: "more-rounds", type: "number", min: 1, max: 1000, value: 1 });
-  return [
-    h("form", { class: "row", onsubmit: (event) => { event.preventDefault(); run(Number(more.value)); } },
-      h("label", { for: "more-rounds" }, "More rounds"), more, h("button", { type: "submit", id: "run-button" }, "Run")), files,
-  ];
+  return h("form", { class: "row", onsubmit: (event) => { event.preventDefault(); run(Number(more.value)); } },
+    h("label", { for: "more-rounds" }, "More rounds"), more, h("button", { type: "submit", id: "run-button" }, "Run"));
 }
 
 /** How far the running round is; nothing where none runs. */

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from discovery.client import Client
 from tests.running import ORACLE, Running, running
@@ -17,6 +17,7 @@ from tests.running import ORACLE, Running, running
 CHROMIUM = Path("/usr/bin/chromium")
 TOKEN = "a-token-that-may-write"
 SLOW_S = "0.25"  # of each oracle call of the slow service
+expect.set_options(timeout=30_000)  # milliseconds: a busy machine is slow
 
 PageContext = Callable[[], AbstractContextManager[Page]]
 

@@ -6,6 +6,7 @@ import re
 
 from playwright.sync_api import Page, expect
 
+from discovery.client import Client
 from tests.running import ORACLE, Running
 
 SECONDS = 60_000  # milliseconds: the longest wait for a small campaign on a busy machine
@@ -154,6 +155,45 @@ def calls(label: str | None) -> int:
     found = re.search(r"in (\d+) oracle", label or "")
     assert found, label
     return int(found[1])
+
+
+def test_the_form_offers_what_the_service_has(service: Running, page: Page) -> None:
+    open_page(page, service)
+    fill_form(page, "random ones", rounds=1)
+    form = page.locator("form#new")
+    form.get_by_label("Generator").select_option("random")
+    expect(form.get_by_label("Known phases").locator("option")).to_contain_text(["reference.csv"])
+    expect(form.get_by_label("Candidates", exact=True).locator("option")).to_contain_text(
+        ["generator", "reference.csv"]
+    )
+    expect(form.get_by_label("Oracle", exact=True)).to_have_value("")
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.locator("#campaign-title")).to_have_text("random ones")
+    finished(page)
+    with Client(service.url) as client:
+        config = client.campaign(service.campaign("random ones")["id"])["config"]
+    assert config["model"] == "random"
+    assert "candidates" not in config
+
+
+def test_a_campaign_is_deleted_once_that_is_confirmed(service: Running, page: Page) -> None:
+    open_page(page, service)
+    start(page, "not for long", rounds=1)
+    finished(page)
+    dialog = page.get_by_role("dialog", name="Delete this campaign?")
+    for answer in ("Escape", "Enter"):  # the button that keeps it has the focus
+        page.get_by_role("button", name="Delete", exact=True).click()
+        expect(dialog).to_contain_text("not for long")
+        page.keyboard.press(answer)
+        expect(dialog).to_be_hidden()
+        assert service.campaign("not for long")["status"] == "finished"
+    page.get_by_role("button", name="Delete", exact=True).click()
+    dialog.get_by_role("button", name="Delete it").click()
+    expect(page.locator("#live")).to_have_text("not for long is deleted")
+    expect(page.locator("#campaign-title")).not_to_have_text("not for long")
+    expect(page.get_by_role("heading", name="Campaigns", exact=True)).to_be_focused()
+    with Client(service.url) as client:
+        assert "not for long" not in [one["name"] for one in client.campaigns()]
 
 
 def test_what_the_service_refuses_is_said(service: Running, page: Page) -> None:

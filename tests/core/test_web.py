@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import csv
 import io
 import json
@@ -17,6 +19,8 @@ from starlette.testclient import TestClient
 from discovery.campaign import Campaign
 from discovery.composition import amounts
 from serve.backend import Backend
+from serve.errors import NotFoundError
+from serve.events import stream
 from serve.settings import Limits
 from serve.web import make_app
 from tests.serving import ORACLE, READ, SMALL, WRITE, backend, home, settings
@@ -148,6 +152,33 @@ def test_events_have_increasing_ids_and_resume(client: TestClient, finished: str
     assert json.loads(events[-1]["data"])["status"] == "finished"
     rest = client.get(f"{finished}/events?follow=false", headers={"Last-Event-ID": str(ids[-2])}).text
     assert rest.startswith(f"id: {ids[-1]}\n")
+
+
+def test_streams_beyond_the_limit_are_refused_before_their_first_byte(service: Backend, client: TestClient) -> None:
+    place = client.post("/v1/campaigns", json=SMALL).headers["location"]
+    with contextlib.ExitStack() as held:
+        for _ in range(service.settings.limits.streams):
+            held.enter_context(service.streams.admit())
+        refused = client.get(f"{place}/events?follow=false")
+        assert refused.status_code == 503
+        assert int(refused.headers["Retry-After"]) > 0
+        assert refused.json()["status"] == 503
+    assert client.get(f"{place}/events?follow=false").status_code == 200
+    assert service.streams.inside == 0
+
+
+def test_a_stream_ends_with_its_campaign() -> None:
+    rows = iter([[(1, "status", "{}")]])
+
+    def poll(_: int) -> list[tuple[int, str, str]]:
+        if (found := next(rows, None)) is None:
+            raise NotFoundError("there is no such campaign")
+        return found
+
+    async def read() -> list[str]:
+        return [text async for text in stream(poll, 0, follow=True)]
+
+    assert asyncio.run(read()) == ["id: 1\nevent: status\ndata: {}\n\n"]
 
 
 def test_a_run_can_be_stopped_and_goes_on(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
