@@ -26,6 +26,12 @@ def load_surrogate(name_or_folder: str | Path = DEFAULT) -> Surrogate:
     folder = SHIPPED.get(str(name_or_folder), Path(name_or_folder))
     if str(name_or_folder) not in SHIPPED and not folder.is_dir():
         raise ConfigError(f"no surrogate {str(name_or_folder)!r}: name one of {sorted(SHIPPED)} or the folder of one")
+    if not folder.is_dir():
+        verb = "train" if name_or_folder == DEFAULT else name_or_folder
+        raise WeightsError(
+            f"no weights of {name_or_folder!r} are shipped: make them with python -m discovery.surrogates {verb} "
+            "--data DIR --out DIR, and give that folder as the surrogate"
+        )
     kind = read_json(folder / CONFIG).get("kind")
     if kind == ENSEMBLE:
         return EnsembleSurrogate.load(folder)

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from discovery.errors import ConfigError, WeightsError
+from discovery.surrogates.base import Labels
 from discovery.surrogates.calibration import SchemeCalibration
 from discovery.surrogates.lift.answer_loss import Learning, answer_loss, padded, signed
 from discovery.surrogates.lift.base import Example
@@ -54,7 +55,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     network = GPT2LMHeadModel(config)
     texts = [question(e.formula, SCHEME, names=True) + answer(e.energy) for e in examples()[::4]]
     rows = padded([signed([], tokenizer(text).input_ids) for text in texts])
-    train(Learning(network), TrainingData(rows, rows[:0]), answer_loss, TrainingConfig(6, 2000, 5e-3))
+    train(Learning(network), TrainingData(rows, rows[:0]), answer_loss, TrainingConfig(16, 2000, 5e-3))
     network.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -63,7 +64,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def taught(base: Path) -> SentenceModel:
     model = SentenceModel.of(str(base), (SCHEME,), SETTINGS)
-    return model.taught(examples()[1::4], (), TrainingConfig(3, 2000, peak_learning_rate=5e-3))[0]
+    return model.taught(examples()[1::4], (), TrainingConfig(5, 2000, peak_learning_rate=5e-3))[0]
 
 
 def surrogate_of(model: SentenceModel) -> LiftSurrogate:
@@ -205,8 +206,6 @@ def test_half_way_between_two_models(base: Path, taught: SentenceModel) -> None:
 def test_a_refit_within_the_loop(taught: SentenceModel) -> None:
     surrogate = surrogate_of(taught)
     labels = [(e.formula, e.energy) for e in examples()[3:200:4]]
-    from discovery.surrogates.base import Labels
-
     old = Labels(tuple(f for f, _ in labels), np.array([energy for _, energy in labels]), (SCHEME,) * len(labels))
     new = Labels(("NaCl", "KBr"), np.array([-2.0, -2.0]), (SCHEME,) * 2)
     refitted = surrogate.refit(new, old, np.random.default_rng(0))
