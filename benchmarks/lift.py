@@ -77,7 +77,7 @@ def drawn(data: Dataset, size: str, seed: int, tested: int) -> Dataset:
     if n > len(pool):
         raise ConfigError(f"--sizes {size}: there are {len(pool):,} labels to draw from; give fewer, or all")
     chosen = np.random.default_rng(seed).permutation(pool)[:n]
-    parts = np.full(len(data.formulas), "left out")
+    parts = np.full(len(data.formulas), "left out", dtype="U10")
     parts[chosen], parts[chosen[: round(VALIDATION * n)]] = "train", "validation"
     parts[np.random.default_rng(0).permutation(test)[:tested]] = "test"
     return replace(data, split=parts)

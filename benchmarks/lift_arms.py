@@ -27,7 +27,7 @@ from discovery.surrogates.training import EpochReport, train_member
 from discovery.training import Hooks
 
 PRETEXT = 5000  # made-up examples of the first stage
-MEMBERS = 2  # of the ensemble: the preset of `discovery.surrogates.from_labels`
+STEPS = 600  # of the ensemble, at least
 
 
 @dataclass(frozen=True)
@@ -96,11 +96,15 @@ def lift_outcome(model: Answerer, task: Task, config: LiftConfig) -> Outcome:
     return replace(surrogate_outcome(surrogate, task), unreadable=int(answers.unreadable.sum()), answers=drawn)
 
 
+def ensemble_preset(n: int) -> Preset:
+    """The preset for own labels, at least `STEPS` steps long."""
+    batch = min(max(n // 10, 16), 512)
+    return Preset(epochs=max(Preset.epochs, math.ceil(STEPS * batch / n)), batch_size=batch)
+
+
 def ensemble_arm(task: Task) -> Outcome:
-    """The attention networks in the preset for own labels, at least 600 steps long."""
-    batch = min(max(task.learned // 10, 16), 512)
-    epochs = max(Preset.epochs, math.ceil(600 * batch / task.learned))
-    preset, data = Preset(MEMBERS, epochs, batch_size=batch), task.data
+    """The attention networks of the project, in a small size."""
+    preset, data = ensemble_preset(task.learned), task.data
     networks = tuple(
         train_member(
             data,
@@ -110,7 +114,7 @@ def ensemble_arm(task: Task) -> Outcome:
             preset.sizes(data.schemes[0]),
             device=task.device,
         )
-        for member in range(MEMBERS)
+        for member in range(preset.members)
     )
     counts = element_counts(data.compositions, data.rows("train"))
     return surrogate_outcome(evaluation.calibrate(EnsembleSurrogate(networks, {}, counts), data), task)

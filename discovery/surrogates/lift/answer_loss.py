@@ -54,7 +54,7 @@ class Learning(torch.nn.Module):
         """As the network."""
         return self.network(**inputs)
 
-    def state_dict(self, *_: Any, **__: Any) -> dict[str, Any]:
+    def state_dict(self, *_: Any, **__: Any) -> dict[str, Any]:  # type: ignore[override] # torch has two overloads
         """Parameters that learn, by name."""
         return {name: value for name, value in self.network.named_parameters() if value.requires_grad}
 

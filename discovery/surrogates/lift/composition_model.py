@@ -60,7 +60,7 @@ class CompositionModel:
         Raises:
             ConfigError: no causal language model, or more schemes than tokens for them.
         """
-        if not isinstance(generator, CausalGenerator):
+        if not isinstance(generator, CausalGenerator) or generator.name not in FAMILIES:
             raise ConfigError(f"--start must be a causal language model: {', '.join(FAMILIES)}, or a folder of one")
         if len(schemes) > digits.SCHEMES:
             raise ConfigError(f"{len(schemes)} energy schemes are too many: give {digits.SCHEMES} at most")
@@ -159,6 +159,8 @@ class CompositionModel:
 
     def on(self, device: str) -> Self:
         """The same model on a torch device."""
+        if torch.device(device) == self.network.device:
+            return self
         return replace(self, network=copy.deepcopy(self.network).to(device))
 
     def tensors(self) -> Mapping[str, torch.Tensor]:
