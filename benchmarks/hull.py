@@ -30,6 +30,7 @@ import numpy as np
 from pymatgen.analysis.phase_diagram import PDEntry, PhaseDiagram
 from pymatgen.core import Composition
 
+from benchmarks.results import add_out, finish
 from discovery.composition import amounts, reduced_formula
 from discovery.hull import Hull
 from discovery.labels import lowest_per_formula, read_labels
@@ -178,10 +179,7 @@ def main(argv: list[str] | None = None) -> int:
     sides = {side: _in_own_process(options, side) for side in SIDES}
     machine = f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}"
     result = {"machine": machine} | compared(options, sides)
-    text = json.dumps(result, indent=1)
-    if options.out is not None:
-        options.out.write_text(text + "\n", encoding="utf-8")
-    print(text)
+    finish(result, options.out)
     return 0
 
 
@@ -206,7 +204,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--compositions", type=int, default=100_000, metavar="N")
     parser.add_argument("--sample", type=int, default=300, metavar="N", help="compositions that pymatgen is asked for")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, metavar="FILE.json")
+    add_out(parser)
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     return parser
 

@@ -12,7 +12,6 @@ answer is found. The clients share the machine with the service: the figures are
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import subprocess
 import sys
@@ -31,6 +30,7 @@ from benchmarks.load_requests import PATHS, Plan, Reply, mistakes, payload, read
 from benchmarks.load_server import Memory, served
 from benchmarks.load_tables import print_tables
 from benchmarks.load_work import InProcess, command_of
+from benchmarks.results import add_out, finish
 from discovery.errors import ConfigError
 from discovery.options import exit_with
 
@@ -209,7 +209,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--url", help="of a running service to measure as it is, in place of starting one")
     p.add_argument("--token", help="bearer token of that service")
     p.add_argument("--log-dir", type=Path, default=Path(), help="where the service's output goes (default: here)")
-    p.add_argument("--out", type=Path, metavar="FILE.json", help="write the result there, too")
+    add_out(p)
     return p
 
 
@@ -229,9 +229,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     result = run(args)
     print_tables(result)
-    print(json.dumps(result, indent=1))
-    if args.out is not None:
-        args.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    finish(result, args.out)
     return 0
 
 

@@ -13,17 +13,16 @@ at all of it tells whether it grows.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import random
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 
+from benchmarks.results import add_out, run
 from discovery.composition import SYMBOLS
 from discovery.options import exit_with
 from discovery.surrogates.ensemble import EnsembleSurrogate
@@ -138,12 +137,7 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
 
 def main(argv: list[str] | None = None) -> int:
     """Print one JSON object."""
-    options = _parser().parse_args(argv)
-    text = json.dumps(measure(options), indent=1)
-    if options.out is not None:
-        options.out.write_text(text + "\n", encoding="utf-8")
-    print(text)
-    return 0
+    return run(_parser(), measure, argv)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -155,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, metavar="FILE.json")
+    add_out(parser)
     return parser
 
 

@@ -11,13 +11,13 @@ calculation would: calibration and error must then recover.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from benchmarks.results import add_out, run
 from discovery.labels import lowest_per_formula, read_labels
 from discovery.learning import Lesson, label_errors, learn_surrogate
 from discovery.options import exit_with
@@ -83,12 +83,7 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
 
 def main(argv: list[str] | None = None) -> int:
     """Print one JSON object."""
-    options = _parser().parse_args(argv)
-    text = json.dumps(measure(options), indent=1)
-    if options.out is not None:
-        options.out.write_text(text + "\n", encoding="utf-8")
-    print(text)
-    return 0
+    return run(_parser(), measure, argv)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -101,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--offset", type=float, default=0.0, metavar="EV", help="eV/atom, added to the new labels")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, metavar="FILE.json")
+    add_out(parser)
     return parser
 
 

@@ -28,7 +28,7 @@ from discovery.errors import CompositionError, DataError
 from discovery.labels import read_rows
 from discovery.options import exit_with
 from discovery.reference.competition import CompletedHull, completed_hull
-from discovery.reference.loading import load_reference
+from discovery.reference.loading import CHOICES, load_reference
 from discovery.surrogates.base import Prediction, Surrogate
 from discovery.surrogates.zoo import DEFAULT, load_surrogate
 
@@ -49,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--formulas", required=True, type=Path, metavar="FILE", help="CSV or Parquet, column formula")
     options.add_argument("--out", required=True, type=Path, metavar="FILE.csv", help="file to write")
     options.add_argument("--scheme", metavar="NAME", help="energy scheme, such as mp2019 (default: the reference's)")
-    options.add_argument("--reference", default="builtin", metavar="NAME", help="builtin or snapshot:FILE")
+    options.add_argument("--reference", default="builtin", metavar="NAME", help=f"{CHOICES} (default builtin)")
     options.add_argument("--surrogate", default=DEFAULT, metavar="NAME|DIR", help="name or folder of a surrogate")
     return options
 

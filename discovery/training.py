@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from discovery.vocabulary import PAD
 
 MAY_CHANGE = frozenset({"device", "epochs", "patience"})  # of the settings when a training is resumed
 VALIDATION, TRAINING = range(2)  # what torch's random numbers are for; part of their seed
+Tokens = NDArray[np.signedinteger[Any]]
 LossFunction = Callable[[torch.nn.Module, torch.Tensor], tuple[torch.Tensor, int]]
 """(model, tokens of shape (batch, length), padded) -> (summed loss in nats, tokens scored); may draw from torch."""
 
@@ -74,8 +76,8 @@ class EpochReport:
 class TrainingData:
     """Token sequences, start and end included; each of shape (n, longest), padded with PAD."""
 
-    train: NDArray[np.int16]
-    valid: NDArray[np.int16]  # may be empty: then the last weights are kept
+    train: Tokens
+    valid: Tokens  # may be empty: then the last weights are kept
 
 
 @dataclass(frozen=True)
@@ -104,11 +106,11 @@ def learning_rate(step: int, total: int, config: TrainingConfig) -> float:
     return config.peak_learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def batches(tokens: NDArray[np.int16], budget: int, rng: np.random.Generator) -> list[NDArray[np.int16]]:
+def batches(tokens: Tokens, budget: int, rng: np.random.Generator) -> list[Tokens]:
     """Rows grouped by length into batches of at most `budget` tokens (one row at least), in random order."""
     lengths = (tokens != PAD).sum(axis=1)
     order = np.lexsort((rng.random(len(tokens)), lengths))
-    cut: list[NDArray[np.int16]] = []
+    cut: list[Tokens] = []
     start = 0
     while start < len(order):
         stop = start + 1
@@ -119,7 +121,7 @@ def batches(tokens: NDArray[np.int16], budget: int, rng: np.random.Generator) ->
     return [cut[index] for index in rng.permutation(len(cut))]
 
 
-def evaluate(model: torch.nn.Module, tokens: NDArray[np.int16], loss: LossFunction, config: TrainingConfig) -> float:
+def evaluate(model: torch.nn.Module, tokens: Tokens, loss: LossFunction, config: TrainingConfig) -> float:
     """Mean loss in nats per token, with random numbers that are the same in every call; NaN where there are no rows."""
     model.eval()
     total, scored = 0.0, 0
@@ -241,5 +243,5 @@ def _advance(state: TrainingState, report: EpochReport, model: torch.nn.Module) 
     return replace(state, history=history, epochs_without_progress=0, best_loss=report.valid_loss, best_weights=weights)
 
 
-def _to_device(batch: NDArray[np.int16], device: str) -> torch.Tensor:
+def _to_device(batch: Tokens, device: str) -> torch.Tensor:
     return torch.from_numpy(batch.astype(np.int64)).to(device)

@@ -1,22 +1,22 @@
 """The surrogate against DFT labels, beside published models on the same compositions.
 
     python -m benchmarks.surrogate --labels FILE [--published FILE] [--split random|crabnet|time|chemsys|family]
+        [--out FILE.json] [--markdown FILE.md]
 
 Prints one JSON object: errors of formation energies; stability against the DFT hull and against the hull of the
 predicted energies (both ways of Bartel et al., npj Comput. Mater. 6, 97 (2020)); coverage of the intervals,
-miscalibration area, error by predicted std. Intervals are 95 %, by bootstrap over the compositions.
+miscalibration area, error by predicted std. Intervals are 95 %, by bootstrap over the compositions. ``--markdown``
+writes the same as tables.
 
 The split `random` is the shipped ensemble's own: it never saw the test part. For any other split an ensemble is trained
-on the training rows of FILE alone (``--members``, ``--epochs``; resumable in ``--work``).
+on the training rows of FILE alone (``--members``, ``--epochs``; resumable in ``--work``). A whole element is left out
+by ``--split family --withhold F``, a chemical family by ``--withhold Li,O``, everything after 2018 by ``--split time``.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import platform
-import shlex
-import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -24,17 +24,17 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.surrogate.measures import errors, own_hull, stability
+from benchmarks.results import add_out, command, finish
+from benchmarks.surrogate.measures import errors, own_hull, stability, uncertainty
 from benchmarks.surrogate.models import SCHEME, TREES, Training, baselines, published, threads, train_ensemble
+from benchmarks.surrogate.page import markdown
 from benchmarks.surrogate.tables import SPLITS, Labels, read_labels
 from discovery.errors import ConfigError
 from discovery.options import exit_with, symbols
-from discovery.surrogates import calibration
 from discovery.surrogates.base import Prediction, Surrogate
 from discovery.surrogates.training import TrainingConfig
 from discovery.surrogates.zoo import DEFAULT, load_surrogate
 
-TENTHS = 10
 NOTE = (
     "own hull: the published models' competitors are predicted out of fold, those of the models here that are training "
     "compositions in sample; the DFT hull compares like with like"
@@ -48,9 +48,8 @@ def main(argv: list[str] | None = None) -> int:
     started = time.monotonic()
     labels = read_labels(args.labels, args.split, symbols(args.withhold, "--withhold") or frozenset())
     surrogate = _surrogate(args, labels)
-    arguments = shlex.join(sys.argv[1:] if argv is None else argv)
     result = {
-        "command": f"python -m benchmarks.surrogate {arguments}",
+        "command": command("benchmarks.surrogate", argv),
         "split": args.split,
         "rows": {part: len(labels.rows(part)) for part in ("train", "validation", "test")},
         "stable_share_of_test": float((labels.decomposition[labels.rows("test")] <= 0).mean()),
@@ -60,7 +59,9 @@ def main(argv: list[str] | None = None) -> int:
         "python": platform.python_version(),
         "seconds": round(time.monotonic() - started, 1),
     }
-    print(json.dumps(rounded(result)))
+    if args.markdown is not None:
+        args.markdown.write_text(markdown(result), encoding="utf-8")
+    finish(rounded(result), args.out)
     return 0
 
 
@@ -69,7 +70,9 @@ def models(labels: Labels, surrogate: Surrogate, args: argparse.Namespace) -> di
     rows = labels.rows("test")
     prediction = surrogate.predict(labels.formulas, SCHEME)
     measured = {surrogate.version: measure(labels, prediction.mean)}
-    measured[surrogate.version]["uncertainty"] = uncertainty(surrogate, prediction, labels, rows)
+    measured[surrogate.version]["uncertainty"] = uncertainty(
+        surrogate, SCHEME, taken(prediction, rows), labels.formation[rows]
+    )
     if not args.no_baselines:
         measured |= {name: measure(labels, energies) for name, energies in baselines(labels, args.trees).items()}
     if args.published is not None:
@@ -101,19 +104,9 @@ def figures(labels: Labels, formation: np.ndarray, own: np.ndarray) -> dict[str,
     }
 
 
-def uncertainty(surrogate: Surrogate, prediction: Prediction, labels: Labels, rows: np.ndarray) -> dict[str, Any]:
-    """Coverage of the central intervals, miscalibration area, and mean error in each tenth of the predicted std."""
-    error = np.abs(prediction.mean[rows] - labels.formation[rows])
-    std = prediction.std[rows]
-    reached = {level: float((error <= surrogate.interval(SCHEME, level) * std).mean()) for level in calibration.LEVELS}
-    levels = np.linspace(0.005, 0.995, 199)
-    observed = np.array([(error <= surrogate.interval(SCHEME, float(level)) * std).mean() for level in levels])
-    order = np.array_split(np.argsort(std, kind="stable"), min(TENTHS, len(std)))
-    return {
-        "coverage": {str(level): share for level, share in reached.items()},
-        "miscalibration_area": float(np.trapezoid(np.abs(observed - levels), levels)),
-        "mean_std_and_error_by_tenth": [[float(std[part].mean()), float(error[part].mean())] for part in order],
-    }
+def taken(prediction: Prediction, rows: np.ndarray) -> Prediction:
+    """The prediction of some rows."""
+    return Prediction(prediction.mean[rows], prediction.epistemic_std[rows], prediction.aleatoric_std[rows])
 
 
 def rounded(value: Any) -> Any:
@@ -138,7 +131,9 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--restart-epochs", type=int, default=TrainingConfig.restart_epochs)
     options.add_argument("--work", type=Path, default=Path("runs/benchmark-surrogate"), help="its checkpoints")
     options.add_argument("--no-baselines", action="store_true", help="without random forest, boosting and mean")
-    options.add_argument("--trees", type=int, default=TREES, metavar="N", help="of the forest; boosting: five times N")
+    options.add_argument("--trees", type=int, default=TREES, metavar="N", help="of the forest; boosting: ten times N")
+    options.add_argument("--markdown", type=Path, metavar="FILE.md", help="write the tables there")
+    add_out(options)
     options.add_argument("--threads", type=int, default=1)
     return options
 

@@ -1,61 +1,90 @@
-"""Errors of formation energies, and how well "stable" is told from "unstable", with bootstrap intervals."""
+"""Errors of formation energies, and how well "stable" is told from "unstable", with bootstrap intervals.
+
+A resample of the rows is a vector of counts, so that all resamples of a figure are one product of arrays; the rows that
+are drawn depend on the seed alone, and every model is judged by the same ones.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 
 from discovery.hull import Hull
 from discovery.reference.base import Phase
+from discovery.surrogates import calibration
+from discovery.surrogates.base import Prediction, Surrogate
 
 RESAMPLES = 500
 TOP = 0.1  # share of the compositions, the most stable ones by prediction
+TENTHS = 10
 FloatArray = NDArray[np.float64]
+Figures = dict[str, object]
 
 
-def errors(predicted: FloatArray, true: FloatArray, seed: int = 0) -> dict[str, object]:
-    """MAE with its 95 % interval, RMSE (eV/atom) and R2."""
+def errors(predicted: FloatArray, true: FloatArray, seed: int = 0) -> Figures:
+    """MAE and RMSE (eV/atom) and R2, with intervals."""
     difference = predicted - true
-    return {
-        "n": len(true),
-        "mae": float(np.abs(difference).mean()),
-        "mae_interval": interval(lambda rows: float(np.abs(difference[rows]).mean()), len(true), seed),
-        "rmse": float(np.sqrt(np.square(difference).mean())),
-        "r2": float(1.0 - np.square(difference).sum() / np.square(true - true.mean()).sum()),
-    }
+
+    def values(counts: FloatArray) -> dict[str, FloatArray]:
+        n = counts.sum(axis=1)
+        squares = counts @ np.square(difference)
+        variation = counts @ np.square(true) - np.square(counts @ true) / n
+        mae = counts @ np.abs(difference) / n
+        # R2 means nothing where all labels are equal
+        r2 = 1.0 - np.divide(squares, variation, out=np.full(len(n), np.nan), where=variation > 0)
+        return {"mae": mae, "rmse": np.sqrt(squares / n), "r2": r2}
+
+    return {"n": len(true), **_with_intervals(values(np.ones((1, len(true)))), values(resamples(len(true), seed)))}
 
 
-def stability(predicted: FloatArray, true: FloatArray, seed: int = 0) -> dict[str, object]:
-    """Decomposition energies (eV/atom; stable: at most 0) as a classification and as a ranking."""
+def stability(predicted: FloatArray, true: FloatArray, seed: int = 0) -> Figures:
+    """Decomposition energies (eV/atom; stable: at most 0) as a classification and as a ranking, with intervals."""
     found, real = predicted <= 0, true <= 0
-    counts = {
-        "tp": int((found & real).sum()),
-        "fp": int((found & ~real).sum()),
-        "fn": int((~found & real).sum()),
-        "tn": int((~found & ~real).sum()),
-    }
-    f1 = interval(lambda rows: _f1(found[rows], real[rows]), len(true), seed)
-    top = interval(lambda rows: top_precision(predicted[rows], real[rows]), len(true), seed)
-    both = 0 < real.sum() < len(real)
+    cells = {"tp": found & real, "fp": found & ~real, "fn": ~found & real, "tn": ~found & ~real}
+
+    def values(counts: FloatArray) -> dict[str, FloatArray]:
+        weights = {name: counts @ cell for name, cell in cells.items()}
+        return {
+            "mae": counts @ np.abs(predicted - true) / counts.sum(axis=1),
+            **_rates(weights),
+            "auc": _auc(predicted, real, counts),
+            "precision_top10": _top(predicted, real, counts),
+        }
+
+    exact = {name: int(cell.sum()) for name, cell in cells.items()}
+    measured = _with_intervals(values(np.ones((1, len(true)))), values(resamples(len(true), seed)))
+    return {"n": len(true), **exact, **measured}
+
+
+def uncertainty(surrogate: Surrogate, scheme: str, prediction: Prediction, true: FloatArray) -> Figures:
+    """Coverage of the central intervals, miscalibration area, and mean error in each tenth of the predicted std.
+
+    Args:
+        surrogate: knows how wide an interval is.
+        scheme: of the energies.
+        prediction: of the compositions that `true` (eV/atom) belongs to.
+        true: labels, eV/atom.
+    """
+    error, std = np.abs(prediction.mean - true), prediction.std
+    inside = {level: error <= surrogate.interval(scheme, level) * std for level in calibration.LEVELS}
+    drawn = resamples(len(true), 0)
+    levels = np.linspace(0.005, 0.995, 199)
+    observed = np.array([(error <= surrogate.interval(scheme, float(level)) * std).mean() for level in levels])
+    order = np.array_split(np.argsort(std, kind="stable"), min(TENTHS, len(std)))
     return {
-        "n": len(true),
-        "mae": float(np.abs(predicted - true).mean()),
-        **counts,
-        **_rates(counts),
-        "f1_interval": f1,
-        "auc": float(roc_auc_score(real, -predicted)) if both else None,
-        "precision_top10": top_precision(predicted, real),
-        "precision_top10_interval": top,
+        "coverage": {str(level): float(hit.mean()) for level, hit in inside.items()},
+        "coverage_interval": {str(level): _interval(drawn @ hit / len(true)) for level, hit in inside.items()},
+        "miscalibration_area": float(np.trapezoid(np.abs(observed - levels), levels)),
+        "mean_std_and_error_by_tenth": [[float(std[part].mean()), float(error[part].mean())] for part in order],
     }
 
 
 def top_precision(predicted: FloatArray, stable: NDArray[np.bool_]) -> float:
     """Share of truly stable ones among the tenth of lowest predicted decomposition energy."""
-    chosen = np.argsort(predicted, kind="stable")[: max(1, round(TOP * len(predicted)))]
-    return float(stable[chosen].mean())
+    return float(_top(predicted, stable, np.ones((1, len(predicted))))[0])
 
 
 def own_hull(formulas: tuple[str, ...], predicted: FloatArray, rows: NDArray[np.int64]) -> FloatArray:
@@ -68,15 +97,33 @@ def own_hull(formulas: tuple[str, ...], predicted: FloatArray, rows: NDArray[np.
     return hull.energies_above_hull([formulas[row] for row in rows], predicted[rows])
 
 
-def interval(value: Callable[[NDArray[np.int64]], float], n: int, seed: int) -> list[float]:
-    """95 % interval by bootstrap over the rows (percentiles)."""
+@lru_cache(maxsize=1)
+def resamples(n: int, seed: int) -> FloatArray:
+    """How often each of n rows occurs in each bootstrap sample, shape (`RESAMPLES`, n)."""
     rng = np.random.default_rng(seed)
-    drawn = [value(rng.integers(n, size=n)) for _ in range(RESAMPLES)]
-    return [float(edge) for edge in np.percentile(drawn, (2.5, 97.5))]
+    counts = np.empty((RESAMPLES, n))
+    for row in counts:
+        row[:] = np.bincount(rng.integers(n, size=n), minlength=n)
+    return counts
 
 
-def _rates(counts: Mapping[str, int]) -> dict[str, float]:
-    tp, fp, fn, tn = (counts[name] for name in ("tp", "fp", "fn", "tn"))
+def _with_intervals(value: Mapping[str, FloatArray], drawn: Mapping[str, FloatArray]) -> Figures:
+    """Each figure, and beside it its 95 % interval; None where it has no value, such as an AUC without stable rows."""
+    measured: Figures = {}
+    for name, exact in value.items():
+        known = bool(np.isfinite(exact[0]))
+        measured[name] = float(exact[0]) if known else None
+        measured[f"{name}_interval"] = _interval(drawn[name]) if known else None
+    return measured
+
+
+def _interval(drawn: FloatArray) -> list[float]:
+    """95 % interval by bootstrap over the rows (percentiles)."""
+    return [float(edge) for edge in np.nanpercentile(drawn, (2.5, 97.5))]
+
+
+def _rates(cells: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    tp, fp, fn, tn = (cells[name] for name in ("tp", "fp", "fn", "tn"))
     return {
         "precision": _ratio(tp, tp + fp),
         "recall": _ratio(tp, tp + fn),
@@ -86,9 +133,28 @@ def _rates(counts: Mapping[str, int]) -> dict[str, float]:
     }
 
 
-def _f1(found: NDArray[np.bool_], real: NDArray[np.bool_]) -> float:
-    return _ratio(2 * int((found & real).sum()), int(found.sum()) + int(real.sum()))
+def _ratio(count: FloatArray, of: FloatArray) -> FloatArray:
+    return np.divide(count, of, out=np.zeros_like(count), where=of > 0)
 
 
-def _ratio(count: int, of: int) -> float:
-    return count / of if of else 0.0
+def _auc(predicted: FloatArray, stable: NDArray[np.bool_], counts: FloatArray) -> FloatArray:
+    """Probability that a stable row is predicted lower than an unstable one, a tie counting half, per resample."""
+    values, group = np.unique(predicted, return_inverse=True)
+    areas = np.full(len(counts), np.nan)
+    for number, count in enumerate(counts):
+        good, bad = (np.bincount(group, count * kind, len(values)) for kind in (stable, ~stable))
+        if good.any() and bad.any():
+            above = bad.sum() - np.cumsum(bad)  # unstable ones that are predicted higher
+            areas[number] = good @ (above + 0.5 * bad) / (good.sum() * bad.sum())
+    return areas
+
+
+def _top(predicted: FloatArray, stable: NDArray[np.bool_], counts: FloatArray) -> FloatArray:
+    """Share of stable rows among the tenth predicted lowest, per resample."""
+    chosen = max(1, round(TOP * len(predicted)))
+    order = np.argsort(predicted, kind="stable")
+    sorted_counts = counts[:, order]
+    before = np.cumsum(sorted_counts, axis=1) - sorted_counts
+    taken = np.clip(chosen - before, 0, sorted_counts)
+    share: FloatArray = taken @ stable[order] / chosen
+    return share

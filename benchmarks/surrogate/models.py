@@ -19,13 +19,12 @@ from discovery.surrogates import evaluation
 from discovery.surrogates.base import Surrogate
 from discovery.surrogates.dataset import join
 from discovery.surrogates.ensemble import EnsembleSurrogate, element_counts
-from discovery.surrogates.features import Compositions, element_properties, encode
+from discovery.surrogates.magpie import gradient_boosting, magpie_features, random_forest
 from discovery.surrogates.network import NetworkConfig
 from discovery.surrogates.training import EpochReport, TrainingConfig, train_member
 
 SCHEME = "mp2019"
-NORMS = (2, 3, 5, 7, 10)  # of the atomic fractions
-TREES = 200  # of the forest; boosting takes five times as many
+TREES = 100  # of the forest; boosting takes ten times as many
 FloatArray = NDArray[np.float64]
 
 
@@ -62,38 +61,17 @@ def train_ensemble(labels: Labels, training: Training) -> Surrogate:
 def baselines(labels: Labels, trees: int = TREES, seed: int = 0) -> dict[str, FloatArray]:
     """Predictions of all rows, eV/atom, by models that learned the training rows.
 
-    A random forest and gradient boosting on `features`, and the mean of the training rows.
+    A random forest and gradient boosting on Magpie's features (`discovery.surrogates.magpie`), and the training mean.
     """
-    from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
-
-    table = features(encode(labels.formulas))
-    train = labels.rows("train")
-    forest = RandomForestRegressor(trees, min_samples_leaf=2, max_features=1 / 3, random_state=seed)
-    boosting = HistGradientBoostingRegressor(max_iter=5 * trees, max_leaf_nodes=63, random_state=seed)
-    with threadpool_limits(torch.get_num_threads()):  # boosting starts a thread for each core by itself
+    features, train = magpie_features(labels.formulas), labels.rows("train")
+    known, energies = features[train], labels.formation[train]
+    n = torch.get_num_threads()
+    with threadpool_limits(n):  # boosting starts a thread for each core by itself
         found = {
-            name: model.fit(table[train], labels.formation[train]).predict(table)
-            for name, model in (("random forest", forest), ("gradient boosting", boosting))
+            "random forest": random_forest(known, energies, seed, n, trees=trees)(features),
+            "gradient boosting": gradient_boosting(known, energies, seed, rounds=10 * trees)(features),
         }
-    return {**found, "training mean": np.full(len(labels.formulas), labels.formation[train].mean())}
-
-
-def features(compositions: Compositions) -> NDArray[np.float32]:
-    """Features after Magpie (L. Ward et al., npj Comput. Mater. 2, 16028 (2016)), shape (n, features).
-
-    Mean, mean absolute deviation, minimum, maximum and range of each property over the elements (the first two weighted
-    by the atomic fractions), norms of the fractions, number of elements.
-    """
-    properties = element_properties().double().numpy()[compositions.elements]  # (n, width, properties)
-    used = (compositions.amounts > 0)[:, :, None]
-    shares = (compositions.amounts / compositions.amounts.sum(axis=1, keepdims=True))[:, :, None]
-    mean = (shares * properties).sum(axis=1)
-    deviation = (shares * np.abs(properties - mean[:, None, :])).sum(axis=1)
-    low = np.where(used, properties, np.inf).min(axis=1)
-    high = np.where(used, properties, -np.inf).max(axis=1)
-    norms = [np.power(np.power(shares[:, :, 0], p).sum(axis=1), 1 / p) for p in NORMS]
-    columns = [mean, deviation, low, high, high - low, np.stack(norms, axis=1), compositions.lengths[:, None]]
-    return np.concatenate(columns, axis=1).astype(np.float32)
+    return {**found, "training mean": np.full(len(labels.formulas), energies.mean())}
 
 
 def published(path: Path, labels: Labels, rows: NDArray[np.int64]) -> dict[str, dict[str, FloatArray]]:

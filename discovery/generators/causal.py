@@ -126,10 +126,11 @@ class CausalFamily:
         Raises:
             WeightsError: a file is missing, truncated, or of another kind of model.
         """
-        network, card = load_parts(folder, lambda _, config: self._network_of(config))
+        network, card = load_parts(folder, lambda _, config: self.network_of(config))
         return CausalGenerator(self.name, network, card, self.step)
 
-    def _network_of(self, config: Mapping[str, Any]) -> Any | None:
+    def network_of(self, config: Mapping[str, Any]) -> Any | None:
+        """A network with random weights of a stored configuration; None where it is of another family."""
         kind = type(self.config(2, 8, 2))
         return self.network(kind.from_dict(dict(config))) if config.get("model_type") == kind.model_type else None
 

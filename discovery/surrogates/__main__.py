@@ -1,4 +1,7 @@
-"""Train the ensemble: ``python -m discovery.surrogates train --data DIR --out DIR``.
+"""Train a surrogate: ``python -m discovery.surrogates train|lift --data DIR --out DIR``.
+
+``lift`` teaches a language model to answer with formation energies (`discovery.surrogates.lift`); ``train`` makes the
+ensemble:
 
 Members are trained one after the other, or each in a process of its own with ``--member K``; a member that is finished
 is not trained again, an interrupted one goes on from its last epoch. ``--keep`` adds members to an ensemble that was
@@ -23,6 +26,8 @@ from discovery.options import exit_with, torch_device
 from discovery.surrogates import evaluation
 from discovery.surrogates.dataset import SPLIT_SEED, TEST_SHARE, VALIDATION_SHARE, Dataset, load_dataset
 from discovery.surrogates.ensemble import EnsembleSurrogate, element_counts, rounded
+from discovery.surrogates.lift.command import add_options as add_lift_options
+from discovery.surrogates.lift.command import run as run_lift
 from discovery.surrogates.network import Network
 from discovery.surrogates.training import EpochReport, TrainingConfig, train_member
 
@@ -30,7 +35,9 @@ from discovery.surrogates.training import EpochReport, TrainingConfig, train_mem
 def parser() -> argparse.ArgumentParser:
     """The options of this entry point."""
     top = argparse.ArgumentParser(prog="python -m discovery.surrogates", description=__doc__)
-    options = top.add_subparsers(required=True, metavar="train").add_parser("train", help="train the ensemble")
+    commands = top.add_subparsers(required=True, metavar="train|lift", dest="verb")
+    add_lift_options(commands.add_parser("lift", help="teach a language model to answer with formation energies"))
+    options = commands.add_parser("train", help="train the ensemble")
     options.add_argument("--data", required=True, type=Path, metavar="DIR", help="folder of the Parquet tables")
     options.add_argument("--potential", type=Path, metavar="FILE", help="formation energies by a potential")
     options.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the ensemble")
@@ -47,8 +54,14 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Train what is missing, then write the ensemble."""
+    """Train what is missing, then write the surrogate."""
     args = parser().parse_args(argv)
+    command = f"python -m discovery.surrogates {shlex.join(sys.argv[1:] if argv is None else argv)}"
+    return run_lift(args, command) if args.verb == "lift" else train_ensemble(args, command)
+
+
+def train_ensemble(args: argparse.Namespace, command: str) -> int:
+    """The members that are missing, and the whole."""
     if args.members < 1 or args.epochs < 1 or args.threads < 1 or args.restart_epochs < 0:
         raise ConfigError("--members, --epochs and --threads must be 1 or more, --restart-epochs 0 or more")
     torch.set_num_threads(args.threads)
@@ -58,7 +71,6 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     networks = kept_members(args, data)
     networks += [train(data, args, member) for member in range(len(networks), args.members)]
-    command = f"python -m discovery.surrogates {shlex.join(sys.argv[1:] if argv is None else argv)}"
     surrogate = evaluation.calibrate(assemble(networks, data), data)
     card = make_card(surrogate, data, training_config(args, 0), command)
     card["results_on_test"] = evaluation.rounded_results(evaluation.evaluate(surrogate, data, "test"))

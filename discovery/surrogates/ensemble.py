@@ -16,17 +16,17 @@ from torch import Tensor
 
 from discovery.errors import SchemeError, WeightsError
 from discovery.model_files import CARD, CONFIG, read_json, read_weights, short_hash, write_json, write_weights
-from discovery.surrogates import calibration, drift
+from discovery.surrogates import calibration
 from discovery.surrogates.base import FloatArray, Labels, Prediction
 from discovery.surrogates.calibration import SchemeCalibration
 from discovery.surrogates.drift import Watch
 from discovery.surrogates.features import Compositions, encode, pack
 from discovery.surrogates.network import Network, NetworkConfig
+from discovery.surrogates.recalibration import nearest_scheme, unseen_std, watched
 from discovery.surrogates.refit import RefitConfig, refit_network
 
 KIND = "composition-ensemble"
 CHUNK = 1024  # compositions per pass: memory stays flat, and a pass within the processor's cache is a third quicker
-UNSEEN_STD = 1.0  # eV per atom of an element that training never saw; a stated guess, far above any error inside
 
 
 @dataclass(frozen=True)
@@ -83,19 +83,10 @@ class EnsembleSurrogate:
     def recalibrated(self, new: Labels) -> tuple[EnsembleSurrogate, dict[str, float]]:
         """The ensemble after a look at labels that it has not learned, and what was seen.
 
-        A calibration that has drifted (`drift.Watch`) is scaled, and watched from the beginning.
+        A calibration that has drifted is scaled, and watched from the beginning (see `recalibration.watched`).
         """
-        calibrations, watches, seen = dict(self.calibrations), dict(self.watches), {}
-        for scheme in sorted(set(new.schemes) & set(self.schemes)):
-            rows = [i for i, name in enumerate(new.schemes) if name == scheme]
-            prediction = self.predict([new.formulas[i] for i in rows], scheme)
-            relative = (prediction.mean - new.formation_energy_per_atom[rows]) / prediction.std
-            freedom = calibrations[scheme].degrees_of_freedom
-            watch = watches[scheme] = self.watches.get(scheme, Watch()).after(relative, freedom)
-            seen[scheme] = watch
-            if watch.drifted:
-                calibrations[scheme], watches[scheme] = calibrations[scheme].scaled(watch.scale), Watch()
-        return replace(self, calibrations=calibrations, watches=watches), drift.report(list(seen.values()))
+        calibrations, watches, seen = watched(self, self.calibrations, self.watches, new)
+        return replace(self, calibrations=calibrations, watches=watches), seen
 
     def refit(self, new: Labels, replay: Labels, rng: np.random.Generator) -> EnsembleSurrogate:
         """A new ensemble that learned `new` beside `replay`; the calibration stays (see `recalibrated`)."""
@@ -176,14 +167,7 @@ class EnsembleSurrogate:
         means, scales = self.raw(data, scheme)
         epistemic, aleatoric = spread(means, scales)
         epistemic, aleatoric = self.calibrations[scheme].apply(epistemic, aleatoric)
-        return means.mean(axis=0), np.hypot(epistemic, self._unseen(data)), aleatoric
-
-    def _unseen(self, data: Compositions) -> FloatArray:
-        """What the members cannot know they do not know: elements without training data, eV/atom."""
-        per_element = UNSEEN_STD / (1.0 + self.element_counts.double().numpy())
-        shares = data.amounts / data.amounts.sum(axis=1, keepdims=True)
-        unseen: FloatArray = (shares * per_element[data.elements]).sum(axis=1)
-        return unseen
+        return means.mean(axis=0), np.hypot(epistemic, unseen_std(self.element_counts, data)), aleatoric
 
     def _check(self, scheme: str) -> None:
         if scheme not in self.schemes:
@@ -204,12 +188,7 @@ class EnsembleSurrogate:
     def _nearest(self, formulas: Sequence[str], energies: FloatArray) -> tuple[int, float]:
         """Known scheme whose predictions differ least from `energies` after a constant offset; that offset, eV/atom."""
         data = encode(formulas)
-        differences = [energies - self.raw(data, scheme)[0].mean(axis=0) for scheme in self.schemes]
-        offsets = [float(np.median(difference)) for difference in differences]
-        left = [np.abs(d - offset).mean() for d, offset in zip(differences, offsets, strict=True)]
-        # a single label fits every scheme after an offset: the smaller offset decides then
-        order = min(range(len(left)), key=lambda k: (round(float(left[k]), 6), abs(offsets[k])))
-        return order, offsets[order]
+        return nearest_scheme(lambda scheme: self.raw(data, scheme)[0].mean(axis=0), self.schemes, energies)
 
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {f"member{m}.{k}": v for m, net in enumerate(self.networks) for k, v in net.state_dict().items()}

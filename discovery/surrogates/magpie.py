@@ -52,12 +52,14 @@ def magpie_features(formulas: Sequence[str]) -> FloatArray:
     return np.concatenate([_features(chunk) for chunk in chunks]) if chunks else np.zeros((0, len(NAMES)))
 
 
-def random_forest(features: FloatArray, energies: FloatArray, seed: int, processes: int = 1) -> Trees:
-    """A random forest with the settings usual for these features (100 full trees)."""
+def random_forest(
+    features: FloatArray, energies: FloatArray, seed: int, processes: int = 1, *, trees: int = 100
+) -> Trees:
+    """A random forest with the settings usual for these features (full trees)."""
     from sklearn.ensemble import RandomForestRegressor
 
     # a third of the features at a split, as is the rule for regression (Breiman, 2001), and quicker than all of them
-    forest = RandomForestRegressor(100, max_features=1 / 3, random_state=seed, n_jobs=processes)
+    forest = RandomForestRegressor(trees, max_features=1 / 3, random_state=seed, n_jobs=processes)
     return _predictor(forest.fit(features, energies).predict)
 
 

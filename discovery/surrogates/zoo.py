@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from discovery.errors import ConfigError
+from discovery.errors import ConfigError, WeightsError
+from discovery.model_files import CONFIG, read_json
 from discovery.surrogates.base import Surrogate
+from discovery.surrogates.ensemble import KIND as ENSEMBLE
 from discovery.surrogates.ensemble import EnsembleSurrogate
 
 DEFAULT = "ensemble"
-SHIPPED: dict[str, Path] = {DEFAULT: Path(__file__).parents[1] / "pretrained" / "surrogate"}
+LIFT = "language-interfaced"  # the kind that `discovery.surrogates.lift.surrogate` writes
+_PRETRAINED = Path(__file__).parents[1] / "pretrained"
+SHIPPED: dict[str, Path] = {DEFAULT: _PRETRAINED / "surrogate", "lift": _PRETRAINED / "lift"}
 
 
 def load_surrogate(name_or_folder: str | Path = DEFAULT) -> Surrogate:
@@ -22,4 +26,18 @@ def load_surrogate(name_or_folder: str | Path = DEFAULT) -> Surrogate:
     folder = SHIPPED.get(str(name_or_folder), Path(name_or_folder))
     if str(name_or_folder) not in SHIPPED and not folder.is_dir():
         raise ConfigError(f"no surrogate {str(name_or_folder)!r}: name one of {sorted(SHIPPED)} or the folder of one")
-    return EnsembleSurrogate.load(folder)
+    if not folder.is_dir():
+        verb = "train" if name_or_folder == DEFAULT else name_or_folder
+        raise WeightsError(
+            f"no weights of {name_or_folder!r} are shipped: make them with python -m discovery.surrogates {verb} "
+            "--data DIR --out DIR, and give that folder as the surrogate"
+        )
+    kind = read_json(folder / CONFIG).get("kind")
+    if kind == ENSEMBLE:
+        return EnsembleSurrogate.load(folder)
+    if kind == LIFT:
+        # here, since language models take seconds to import, which a prediction by the ensemble need not wait for
+        from discovery.surrogates.lift.loading import load_lift
+
+        return load_lift(folder)
+    raise WeightsError(f"{folder} holds no surrogate of this package ({kind!r}): give a folder that it wrote")

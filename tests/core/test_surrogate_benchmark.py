@@ -9,16 +9,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from benchmarks.surrogate import __main__ as bench
+from benchmarks.surrogate import measures
 from benchmarks.surrogate.measures import errors, own_hull, stability, top_precision
-from benchmarks.surrogate.models import Training, baselines, features, published, train_ensemble
+from benchmarks.surrogate.models import Training, baselines, published, train_ensemble
 from benchmarks.surrogate.tables import read_labels
 from discovery.composition import chemical_system
 from discovery.errors import ConfigError, DataError
 from discovery.hull import Hull
 from discovery.reference.base import Phase
-from discovery.surrogates.features import encode
 from discovery.surrogates.network import NetworkConfig
 from tests.core.tiny_surrogate import compositions, tiny_ensemble
 
@@ -66,6 +67,27 @@ def test_stability_counts_and_rates() -> None:
     assert top_precision(np.linspace(-1, 1, 20), np.arange(20) == 1) == 0.5
 
 
+def test_rates_of_a_resample_are_those_of_its_rows() -> None:
+    rng = np.random.default_rng(3)
+    predicted = np.round(rng.normal(size=60), 1)  # with ties
+    real = predicted + rng.normal(size=60) <= 0
+    rows = rng.integers(60, size=60)
+    counts = np.bincount(rows, minlength=60).astype(float)[None]
+    assert measures._auc(predicted, real, counts)[0] == pytest.approx(roc_auc_score(real[rows], -predicted[rows]))
+    order = np.argsort(predicted, kind="stable")
+    by_hand = real[np.repeat(order, counts[0, order].astype(int))][:6].mean()
+    assert measures._top(predicted, real, counts)[0] == pytest.approx(by_hand)
+
+
+def test_the_interval_of_a_share_is_that_of_the_binomial() -> None:
+    predicted, true = np.full(400, -1.0), np.where(np.arange(400) < 100, -1.0, 1.0)
+    found = stability(predicted, true)
+    assert found["precision"] == 0.25
+    assert found["precision_interval"] == pytest.approx([0.25 - 0.042, 0.25 + 0.042], abs=0.01)
+    assert found["auc"] == 0.5  # nothing but ties
+    assert stability(predicted, np.ones(400))["auc"] is None
+
+
 def test_exact_predictions_give_the_true_decomposition_energies(tmp_path: Path) -> None:
     labels = read_labels(labels_file(tmp_path), "crabnet")
     rows = labels.rows("test")
@@ -89,13 +111,6 @@ def test_splits_leave_out_what_they_say(tmp_path: Path) -> None:
     table.drop(columns="first_created_at").to_parquet(path)
     with pytest.raises(DataError, match="first_created_at"):
         read_labels(path, "time")
-
-
-def test_features_do_not_depend_on_how_a_formula_is_written() -> None:
-    table = features(encode(["NaCl", "Cl2Na2", "Na2O"]))
-    assert np.array_equal(table[0], table[1])
-    assert not np.array_equal(table[0], table[2])
-    assert np.isfinite(table).all()
 
 
 def test_trees_learn_what_the_mean_cannot(tmp_path: Path) -> None:
@@ -132,14 +147,28 @@ def test_the_whole_benchmark_in_small(tmp_path: Path, capsys: pytest.CaptureFixt
     path = labels_file(tmp_path)
     tiny_ensemble(tmp_path, epochs=1).save(tmp_path / "surrogate")
     words = ["--labels", str(path), "--published", str(tmp_path / "published.parquet")]
-    assert bench.main([*words, "--surrogate", str(tmp_path / "surrogate"), "--trees", "5"]) == 0
-    result = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    files = ["--out", str(tmp_path / "out.json"), "--markdown", str(tmp_path / "tables.md")]
+    assert bench.main([*words, "--surrogate", str(tmp_path / "surrogate"), "--trees", "5", *files]) == 0
+    result = json.loads(capsys.readouterr().out)
     assert set(result["models"]) >= {"random forest", "gradient boosting", "training mean", "Other (published)"}
     [name] = [name for name in result["models"] if name.startswith("ensemble-")]
     assert len(result["models"][name]["uncertainty"]["mean_std_and_error_by_tenth"]) == 10
     assert set(result["models"][name]["uncertainty"]["coverage"]) == {"0.5", "0.8", "0.9", "0.95"}
+    page = (tmp_path / "tables.md").read_text()
+    assert page.count("| Other (published) |") == 3
+    assert f"{result['models'][name]['formation_energy']['mae']:.4f} (" in page
+    assert json.loads((tmp_path / "out.json").read_text()) == result
     with pytest.raises(ConfigError, match="--split random"):
         bench.main([*words, "--split", "crabnet", "--surrogate", str(tmp_path / "surrogate")])
+
+
+def test_one_short_member_serves_for_a_quick_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--labels", str(labels_file(tmp_path)), "--split", "family", "--withhold", "F", "--no-baselines"]
+    quick = ["--members", "1", "--epochs", "1", "--restart-epochs", "0", "--work", str(tmp_path / "work")]
+    assert bench.main([*words, *quick]) == 0
+    [found] = json.loads(capsys.readouterr().out)["models"].values()
+    assert found["formation_energy"]["n"] > 0
+    assert all(0 <= share <= 1 for share in found["uncertainty"]["coverage"].values())
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="needs the labels in the folder DISCOVERY_DATA")
