@@ -1,7 +1,7 @@
 """Replays a discovery campaign against labels that are withheld from it.
 
     python -m benchmarks.replay --protocol time --data DIR --calls 500 --seeds 0 1 2 3 4
-    python -m benchmarks.replay --protocol family --family Ba-Cu --data DIR
+    python -m benchmarks.replay --protocol family --data DIR --calls 842
     python -m benchmarks.replay --protocol made --data DIR --systems 10 --episodes 5 --calls 50
     python -m benchmarks.replay --protocol pool --candidates FILE --labels FILE --reference FILE
 
@@ -28,13 +28,14 @@ from benchmarks.replay.metrics import TOLERANCES
 from benchmarks.replay.models import Training, models_for
 from benchmarks.replay.page import page
 from benchmarks.replay.problem import Problem, problem_from_files
-from benchmarks.replay.protocols import family_problem, load_table, systems_problems, time_problem
+from benchmarks.replay.protocols import Hiding, hidden_problems, load_table, time_problem
 from benchmarks.replay.simulation import Budget, Run, kept, simulate
 from benchmarks.replay.tables import curve, kinds, table
 from discovery.errors import ConfigError
 from discovery.options import exit_with
 from discovery.surrogates.from_labels import Preset
 
+FAMILIES = ["Ba-Cu", "K-V", "Mn-Na"]  # of the *family* protocol
 NOTE = (
     "Models saw the known part alone: no potential, no shipped weights. Labels are handed out one by one. Found: true "
     "energy above the complete hull within the tolerance. A call without a label counts, except in the free protocol."
@@ -83,10 +84,12 @@ def problems(args: argparse.Namespace) -> Iterator[Problem]:
     if args.data is None:
         raise ConfigError(f"--protocol {args.protocol} needs the folder of the DFT labels: give --data DIR")
     labels = load_table(args.data)
-    if args.protocol == "systems":
-        yield from systems_problems(labels, args.systems, args.max_atoms, seed=0)
-    elif args.protocol == "family":
-        yield family_problem(labels, args.family.split("-"), args.anion, args.max_atoms)
+    if args.protocol in ("systems", "family"):
+        families = [tuple(family.split("-")) for family in args.family]
+        of_families, of_systems = hidden_problems(
+            labels, families, Hiding(args.systems, args.max_atoms, args.anion, seed=0)
+        )
+        yield from of_systems if args.protocol == "systems" else of_families
     else:
         yield time_problem(labels, args.limit, seed=0, free=args.protocol == "free")
 
@@ -150,10 +153,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--labels", type=Path, metavar="FILE", help="pool: withheld labels, see discovery.labels")
     p.add_argument("--reference", type=Path, metavar="FILE", help="pool: known labels, to train on and as the hull")
     p.add_argument("--scheme", help="pool: of tables without a column `scheme`")
-    p.add_argument("--family", default="Ba-Cu", metavar="A-B", help="family: elements that all withheld compounds hold")
+    p.add_argument("--family", nargs="+", default=FAMILIES, metavar="A-B", help="family: what its compounds all hold")
     p.add_argument("--anion", default="O", metavar="X", help="family: also the systems with this element")
     p.add_argument("--max-atoms", type=int, default=20, metavar="N", help="family, systems: of listed compositions")
-    p.add_argument("--systems", type=int, default=10, metavar="N", help="systems, made: of each size")
+    p.add_argument("--systems", type=int, default=10, metavar="N", help="family, systems, made: drawn of each size")
     p.add_argument("--episodes", type=int, default=5, metavar="N", help="made: in each system")
     p.add_argument("--limit", type=int, metavar="N", help="time: a random part of the candidates")
     p.add_argument("--arms", nargs="+", choices=list(ARMS), default=[LOOP, *BASELINES])
