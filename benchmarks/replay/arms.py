@@ -9,6 +9,7 @@ from functools import partial
 from benchmarks.replay import askers
 from benchmarks.replay.askers import Value
 from benchmarks.replay.desk import HullRules
+from benchmarks.replay.loop import Loop, Switching
 
 PLAIN = HullRules(binaries=False, candidates=False)
 WHOLE = HullRules()
@@ -19,34 +20,39 @@ class Arm:
     """Who asks, and what it may use."""
 
     asker: Value | Callable[..., Value]
-    takes: tuple[str, ...] = ()  # arguments that make the asker: of "tolerance" and "seed"; "new": none; (): ready made
-    learns: bool = False  # surrogate and hull take the answers
+    takes: tuple[str, ...] = ()  # of "tolerance", "seed", "batch": make the asker; "new": no argument; (): ready made
+    learns: bool = False  # the hull takes the answers, and so does the surrogate where it is refitted
+    refits: bool = True
+    chance: bool = True  # False: the same run for every seed, so that one is enough
     rules: HullRules = PLAIN
     source: str = (
         ""  # in the free protocol: the baseline generator whose proposals are asked for; "": the language model
     )
 
-    def make(self, tolerance: float, seed: int) -> Value:
+    def make(self, tolerance: float, seed: int, batch: int) -> Value:
         """A new asker for one run."""
         if not self.takes:
             return self.asker  # type: ignore[return-value]
-        given = {"tolerance": tolerance, "seed": seed}
+        given = {"tolerance": tolerance, "seed": seed, "batch": batch}
         return self.asker(**{name: given[name] for name in self.takes if name in given})  # type: ignore[call-arg,return-value]
 
 
-def _loop(rules: HullRules = WHOLE, *, learns: bool = True, **without: bool) -> Arm:
-    return Arm(partial(askers.Loop, **without), ("tolerance", "seed"), learns, rules)
+LOOP_TAKES = ("tolerance", "seed", "batch")
+
+
+def _loop(rules: HullRules = WHOLE, *, learns: bool = True, **other: bool) -> Arm:
+    return Arm(partial(Loop, **other), LOOP_TAKES, learns, rules)
 
 
 BASELINES: dict[str, Arm] = {
     "random": Arm(askers.by_chance, source="random"),
     "pseudo-random": Arm(askers.charge_neutral_by_chance, source="pseudo-random"),
     "ion exchange": Arm(askers.ByIonExchange, ("new",), source="ion-exchange"),
-    "forest with UCB": Arm(askers.forest_ucb, learns=True),
-    "surrogate, no learning": Arm(askers.Stability, ("tolerance",)),
-    "energy above hull": Arm(askers.energy_above_hull),
-    "formation energy": Arm(askers.formation_energy),
-    "likelihood": Arm(askers.likelihood),
+    "forest with UCB": Arm(askers.forest_ucb, learns=True, refits=False),
+    "surrogate, no learning": Arm(askers.Stability, ("tolerance",), chance=False),
+    "energy above hull": Arm(askers.energy_above_hull, chance=False),
+    "formation energy": Arm(askers.formation_energy, chance=False),
+    "likelihood": Arm(askers.likelihood, chance=False),
     "fewest atoms": Arm(askers.fewest_atoms),
 }
 ENERGY_ONLY = ("forest with UCB", "surrogate, no learning", "energy above hull", "formation energy")
@@ -57,5 +63,12 @@ ABLATIONS: dict[str, Arm] = {
     "loop, known hull": _loop(PLAIN),
     "loop, no answers": _loop(learns=False, weighed=False),
 }
+STUDIED: dict[str, Arm] = {
+    "loop, neighbours": _loop(neighbours=True),
+    "loop, joint batch": _loop(neighbours=True, joint=True),
+    "loop, hull-aware batch": _loop(hull_aware=True),
+    "loop, expected improvement": _loop(depth=True),
+    "loop, bandit": Arm(Switching, LOOP_TAKES, learns=True, rules=WHOLE),
+}
 LOOP = "loop"
-ARMS: dict[str, Arm] = {LOOP: _loop(), **BASELINES, **ABLATIONS}
+ARMS: dict[str, Arm] = {LOOP: _loop(), **BASELINES, **ABLATIONS, **STUDIED}

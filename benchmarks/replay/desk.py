@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,12 +14,13 @@ from discovery.composition import SYMBOLS, amounts
 from discovery.generators.base import Generator
 from discovery.hull import Hull
 from discovery.judging import Clues, Examples
+from discovery.neighbours import fractions_of
 from discovery.ranking import AnyHull
 from discovery.reference.base import Phase
 from discovery.reference.competition import CompletedHull
 from discovery.reference.implied import WithBinaries
 from discovery.reference.known import ListedFormulas
-from discovery.surrogates.base import FloatArray, Labels, Surrogate
+from discovery.surrogates.base import FloatArray, Labels, Prediction, Surrogate
 from discovery.surrogates.dataset import split_of
 
 EXAMPLES = 4000  # known compounds that the judge learns from
@@ -42,30 +44,59 @@ class HullRules:
     candidates: bool = True  # reported candidates, with predicted energies (problems with `compete` alone)
 
 
+class Desks:
+    """The desks of one problem: what all campaigns begin with is computed once for all of them."""
+
+    def __init__(self, problem: Problem, models: Models) -> None:
+        self.problem = problem
+        self.models = models
+        self._made: dict[HullRules, Desk] = {}
+
+    def new(self, rules: HullRules) -> Desk:
+        """A desk that nothing was told yet."""
+        if rules not in self._made:
+            made = next(iter(self._made.values()), None)
+            beliefs = None if made is None else (made.log_prior, made.prediction)
+            self._made[rules] = Desk(self.problem, self.models, rules, beliefs)
+        return self._made[rules].copy()
+
+
 class Desk:
     """The state of one campaign in a replay; it is told answers and never sees a withheld label before."""
 
-    def __init__(self, problem: Problem, models: Models, rules: HullRules | None = None) -> None:
+    def __init__(
+        self, problem: Problem, models: Models, rules: HullRules, beliefs: tuple[FloatArray, Prediction] | None = None
+    ) -> None:
+        """Nothing is asked yet; `beliefs`, log-likelihoods and predictions, where they are computed already."""
         self.problem = problem
         self.candidates = problem.candidates
         self.models = models
         self._row_of = {formula: row for row, formula in enumerate(self.candidates)}
         self.asked: dict[str, float | None] = {}  # in the order asked; None: no answer
-        rules = rules or HullRules()
         self._hull = _hull(problem, models, rules.binaries)
         counted = [amounts(formula) for formula in self.candidates]
         self.atoms = np.array([sum(counts.values()) for counts in counted], dtype=np.float64)
         self._present = np.zeros((len(counted), len(SYMBOLS)), dtype=bool)
         for row, counts in enumerate(counted):
             self._present[row, [INDEX[symbol] for symbol in counts]] = True
-        self.log_prior = _log_prior(models.generator, self.candidates)
-        self.prediction = models.surrogate.predict(self.candidates, problem.scheme)
+        self.log_prior, self.prediction = beliefs or (
+            _log_prior(models.generator, self.candidates),
+            models.surrogate.predict(self.candidates, problem.scheme),
+        )
         if rules.candidates and problem.compete:
             rows = zip(self.candidates, self.prediction.mean.tolist(), strict=True)
             phases = [Phase(formula, energy, predicted=True) for formula, energy in rows]
             self._hull = self._hull.with_phases(phases, problem.scheme)
         self.competing = self._hull.energies_above_hull(self.candidates, np.zeros(len(self.candidates))) * -1.0
         self.shown: dict[str, tuple[float, ...]] = {}  # clues of the asked ones as they were before the answer
+
+    def copy(self) -> Desk:
+        """A desk of its own with the same state."""
+        desk = copy.copy(self)
+        desk.asked, desk.shown = dict(self.asked), dict(self.shown)
+        desk.competing = self.competing.copy()
+        desk._hull = self._hull.with_phases((), self.problem.scheme)
+        return desk
 
     @property
     def open(self) -> NDArray[np.int64]:
@@ -95,12 +126,26 @@ class Desk:
         prior = _log_prior(self.models.generator, chosen)
         return Examples(Clues(above, prediction.std, prediction.mean, prior, sizes, numbers), stable)
 
+    @property
+    def asked_rows(self) -> NDArray[np.int64]:
+        """Rows of the asked ones, in the order asked."""
+        return np.array([self._row_of[formula] for formula in self.asked], dtype=np.int64)
+
     def asked_examples(self, tolerance: float) -> Examples:
         """The answers, with the clues as they were before; no answer counts as not stable."""
         rows = [self.shown[formula] for formula in self.asked]
         columns = np.array(rows).T if rows else np.zeros((6, 0))
         stable = [e is not None and e - self.competing[self._row_of[f]] <= tolerance for f, e in self.asked.items()]
         return Examples(Clues(*columns), np.array(stable, dtype=bool))
+
+    @property
+    def hull(self) -> AnyHull:
+        """The phases that compete at present; a copy."""
+        return self._hull.with_phases((), self.problem.scheme)
+
+    def fractions(self, rows: NDArray[np.int64]) -> FloatArray:
+        """Atomic fractions of some candidates, shape (n, elements)."""
+        return fractions_of([amounts(self.candidates[row]) for row in rows])
 
     def tell(self, formula: str, energy: float | None) -> None:
         """An answer: a phase that competes from now on, or none."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.replay.arms import ARMS, Arm
-from benchmarks.replay.desk import Desk, Models
+from benchmarks.replay.desk import Desk, Desks, Models
 from benchmarks.replay.problem import Problem, Withheld
 from discovery.acquisition import select_batch
 from discovery.composition import chemical_system
@@ -50,15 +50,16 @@ class Run:
         return np.array([np.nan if energy is None else energy for energy in self.energies], dtype=np.float64)
 
 
-def simulate(name: str, problem: Problem, models: Models, budget: Budget, seed: int) -> Run:
+def simulate(name: str, desks: Desks, budget: Budget, seed: int) -> Run:
     """Run the arm called `name` on a problem; all its randomness comes from `seed`."""
-    arm = ARMS[name]
+    arm, problem = ARMS[name], desks.problem
     rng = np.random.default_rng([seed, 1])
     if not problem.candidates:
-        problem = proposed(problem, arm, models, rng)
-    desk = Desk(problem, models, arm.rules)
+        problem = proposed(problem, arm, desks.models, rng)
+        desks = Desks(problem, desks.models)
+    desk = desks.new(arm.rules)
     withheld = Withheld(problem.answers)
-    asker = arm.make(budget.tolerance, seed)
+    asker = arm.make(budget.tolerance, seed, budget.batch)
     calls: dict[str, float | None] = {}
     outside: list[str] = []
     idle = 0
@@ -73,7 +74,7 @@ def simulate(name: str, problem: Problem, models: Models, budget: Budget, seed: 
                 calls[formula] = problem.truth.get(formula)
         idle = 0 if any(energy is not None for energy in answers.values()) else idle + problem.free
         if arm.learns and len(calls) < budget.calls:
-            desk.learn(answers, rng)
+            desk.learn(answers, rng, refit=arm.refits)
     kinds = tuple(kind_of(formula) for formula in calls)
     return Run(name, problem.name, seed, tuple(calls), tuple(calls.values()), tuple(outside), kinds)
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from benchmarks.replay.__main__ import main
-from benchmarks.replay.arms import ABLATIONS, ARMS, BASELINES
-from benchmarks.replay.desk import Models
+from benchmarks.replay.arms import ABLATIONS, ARMS, BASELINES, STUDIED
+from benchmarks.replay.desk import Desks, Models
 from benchmarks.replay.metrics import found
 from benchmarks.replay.page import page
 from benchmarks.replay.problem import Withheld, complete_truth, problem_from_files
@@ -30,7 +30,7 @@ def models(problem, tmp_path_factory):
 
 
 def finds(arm, problem, models, seed=0):
-    return int(found(simulate(arm, problem, models, BUDGET, seed).scored(), 0.0)[-1])
+    return int(found(simulate(arm, Desks(problem, models), BUDGET, seed).scored(), 0.0)[-1])
 
 
 def test_the_loop_beats_chance_by_a_margin_that_a_broken_surrogate_does_not_reach(problem, models):
@@ -44,21 +44,22 @@ def test_the_loop_beats_chance_by_a_margin_that_a_broken_surrogate_does_not_reac
 
 def test_a_withheld_label_changes_nothing_before_it_was_asked_for(problem, models):
     """The canary: labels of all that was never asked for, and of the last batch, are made absurd."""
-    run = simulate("loop", problem, models, SHORT, 0)
+    run = simulate("loop", Desks(problem, models), SHORT, 0)
     early = set(run.calls[: SHORT.calls - SHORT.batch])
     canary = {formula: (energy if formula in early else -9.0) for formula, energy in problem.answers.items()}
     truth = dict.fromkeys(problem.truth, -9.0)
     assert (
-        simulate("loop", dataclasses.replace(problem, answers=canary, truth=truth), models, SHORT, 0).calls == run.calls
+        simulate("loop", Desks(dataclasses.replace(problem, answers=canary, truth=truth), models), SHORT, 0).calls
+        == run.calls
     )
 
 
 def test_a_label_changes_what_is_asked_after_it(problem, models):
     """The canary of the canary: a label that was asked for is used."""
-    run = simulate("loop", problem, models, SHORT, 0)
+    run = simulate("loop", Desks(problem, models), SHORT, 0)
     first = set(run.calls[: SHORT.batch])
     changed = {formula: (3.0 if formula in first else energy) for formula, energy in problem.answers.items()}
-    again = simulate("loop", dataclasses.replace(problem, answers=changed), models, SHORT, 0)
+    again = simulate("loop", Desks(dataclasses.replace(problem, answers=changed), models), SHORT, 0)
     assert again.calls[: SHORT.batch] == run.calls[: SHORT.batch]
     assert again.calls != run.calls
 
@@ -66,15 +67,15 @@ def test_a_label_changes_what_is_asked_after_it(problem, models):
 @pytest.mark.parametrize("arm", sorted(set(BASELINES) - {"likelihood"}))
 def test_every_baseline_asks_each_candidate_once(arm, problem, models):
     small = dataclasses.replace(problem, candidates=problem.candidates[::20])
-    run = simulate(arm, small, models, Budget(calls=24, batch=12), seed=1)
+    run = simulate(arm, Desks(small, models), Budget(calls=24, batch=12), seed=1)
     assert len(set(run.calls)) == len(run.calls) == len(run.energies) == 24
     assert set(run.calls) <= set(small.candidates)
-    assert run == simulate(arm, small, models, Budget(calls=24, batch=12), seed=1)
+    assert run == simulate(arm, Desks(small, models), Budget(calls=24, batch=12), seed=1)
 
 
 def test_free_proposals_that_the_table_does_not_know_are_listed_and_cost_nothing(problem, models):
     free = dataclasses.replace(problem, candidates=(), free=True)
-    run = simulate("random", free, models, Budget(calls=2, batch=400), seed=0)
+    run = simulate("random", Desks(free, models), Budget(calls=2, batch=400), seed=0)
     assert set(run.calls) <= set(problem.answers)
     assert run.outside
     assert not set(run.outside) & set(problem.answers)
@@ -83,7 +84,7 @@ def test_free_proposals_that_the_table_does_not_know_are_listed_and_cost_nothing
 
 def test_arms_have_all_baselines_and_one_ingredient_less_each():
     assert {"random", "pseudo-random", "ion exchange", "forest with UCB", "surrogate, no learning"} <= set(BASELINES)
-    assert set(ARMS) == {"loop", *BASELINES, *ABLATIONS}
+    assert set(ARMS) == {"loop", *BASELINES, *ABLATIONS, *STUDIED}
 
 
 def test_the_door_notes_who_went_through():
@@ -149,7 +150,7 @@ def test_classes_of_chemistry():
 def test_without_a_language_model_there_is_no_free_loop(problem, models):
     free = dataclasses.replace(problem, candidates=(), free=True)
     with pytest.raises(ValueError, match="language model"):
-        simulate("loop", free, Models(models.surrogate, None), BUDGET, 0)
+        simulate("loop", Desks(free, Models(models.surrogate, None)), BUDGET, 0)
 
 
 def test_the_command_runs_on_anybodys_files_and_goes_on_where_it_was(problem, tmp_path, capsys):
