@@ -40,8 +40,8 @@ from discovery.surrogates.from_labels import Preset
 
 FAMILIES = ["K-Zn", "Na-Ti"]  # of the *family* protocol: most shipped language models were trained without these
 NOTE = (
-    "Models saw the known part alone: no potential, no shipped weights but a language model that was trained without the "
-    "family, where one is named. Labels are handed out one by one. Found: true "
+    "Models saw the known part alone: no potential, no shipped weights, except for a language model that was "
+    "trained without the family, where one is named. Labels are handed out one by one. Found: true "
     "energy above the complete hull within the tolerance. A call without a label counts, except in the free protocol."
 )
 
