@@ -18,7 +18,7 @@ from discovery.generators.zoo import load_generator
 from discovery.hull import Hull
 from discovery.oracles.base import Oracle
 from discovery.oracles.ladder import LadderOracle
-from discovery.oracles.loading import load_oracle
+from discovery.oracles.loading import load_oracle, potential_oracle
 from discovery.oracles.potential import PotentialOracle
 from discovery.ranking import AnyHull
 from discovery.reference.base import Reference
@@ -90,8 +90,7 @@ def load_campaign_oracle(config: CampaignConfig, reference: Reference) -> Oracle
             f"--costs with --oracle {config.oracle}: a potential is the cheap rung itself; leave --costs out, or give "
             "an expensive oracle, such as table:FILE or module:factory"
         )
-    cheap = load_oracle("chgnet", reference)
-    return LadderOracle(oracle, cheap) if isinstance(cheap, PotentialOracle) else oracle
+    return LadderOracle(oracle, potential_oracle())
 
 
 def check_oracle(oracle: Oracle, reference: Reference, config: CampaignConfig) -> None:

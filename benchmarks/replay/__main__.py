@@ -17,7 +17,7 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,16 +25,17 @@ from typing import Any
 import torch
 
 from benchmarks.replay import made_run
-from benchmarks.replay.arms import ARMS, BASELINES, LOOP
+from benchmarks.replay.arms import ARMS, BASELINES, LOOP, Budget
 from benchmarks.replay.desk import Desks
 from benchmarks.replay.metrics import TOLERANCES
 from benchmarks.replay.models import Training, models_for, unaware_generator
 from benchmarks.replay.page import page
 from benchmarks.replay.problem import Problem, problem_from_files
 from benchmarks.replay.protocols import Hiding, hidden_problems, load_table, time_problem
-from benchmarks.replay.simulation import Budget, Run, kept, simulate
-from benchmarks.replay.tables import curve, kinds, table
+from benchmarks.replay.simulation import Run, kept, simulate
+from benchmarks.replay.tables import curve, gain_per_cost, kinds, table, together
 from discovery.errors import ConfigError
+from discovery.fidelity import Costs, costs_from
 from discovery.options import exit_with
 from discovery.surrogates.from_labels import Preset
 
@@ -60,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
         "machine": f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}",
         "note": NOTE,
         "results": results,
-        "together": together(results, args) if len(results) > 1 else None,
+        "together": together(results, args.arms, args.tolerance) if len(results) > 1 else None,
     }
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "replay.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
@@ -107,7 +108,7 @@ def measure(problem: Problem, args: argparse.Namespace) -> dict[str, Any]:
         models = replace(models, generator=unaware_generator(given, problem))
     desks = Desks(problem, models)
     calls = min(args.calls if args.share is None else math.ceil(args.share * problem.size()), problem.size())
-    budget = Budget(calls, args.batch, args.tolerance, args.per_system)
+    budget = Budget(calls, args.batch, args.tolerance, args.per_system, args.costs, args.work)
     runs: list[Run] = []
     for arm in args.arms:
         for seed in args.seeds if by_chance(arm, problem) else args.seeds[:1]:
@@ -125,22 +126,12 @@ def measure(problem: Problem, args: argparse.Namespace) -> dict[str, Any]:
         "stable": {f"{tolerance:g}": problem.stable(tolerance) for tolerance in TOLERANCES},
         "tolerance": args.tolerance,
         "seeds": args.seeds,
+        "costs": {arm: gain_per_cost(runs, arm, args.tolerance, args.costs) for arm in args.arms},
         "table": table(problem, runs, args.arms, calls, 0),
         "curves": {arm: curve(runs, arm, args.tolerance, calls) for arm in args.arms},
         "kinds": kinds(runs, args.tolerance),
         "outside": {arm: sum(len(run.outside) for run in runs if run.arm == arm) for arm in args.arms},
     }
-
-
-def together(results: Sequence[dict[str, Any]], args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Finds of all systems, as sums over them."""
-    rows = []
-    for arm in args.arms:
-        own = [r for result in results for r in result["table"] if r["arm"] == arm and r["tolerance"] == args.tolerance]
-        finds = round(sum(row["found"]["value"] for row in own), 3)
-        calls, stable = (sum(row[name] for row in own) for name in ("calls", "stable_in_pool"))
-        rows.append({"arm": arm, "systems": len(own), "found": finds, "calls": calls, "stable": stable})
-    return rows
 
 
 def by_chance(arm: str, problem: Problem) -> bool:
@@ -176,6 +167,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--share", type=float, metavar="X", help="calls as a share of the list, such as 0.01")
     p.add_argument("--batch", type=int, default=50, help="calls between two lessons")
     p.add_argument("--per-system", type=int, default=1_000_000, help="calls of a batch in one chemical system, at most")
+    p.add_argument(
+        "--costs", type=costs_from, default=Costs(), metavar="potential=1,dft=1000", help="of looks and labels"
+    )
     p.add_argument("--tolerance", type=float, default=0.0, help="eV/atom that the askers aim at; all four are reported")
     p.add_argument("--members", type=int, default=2, help="networks of the surrogate")
     p.add_argument("--surrogate-epochs", type=int, default=16)

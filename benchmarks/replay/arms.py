@@ -5,11 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from benchmarks.replay import askers
 from benchmarks.replay.askers import Value
 from benchmarks.replay.desk import HullRules
+from benchmarks.replay.ladder import Ladder
 from benchmarks.replay.loop import Loop, Switching
+from discovery.fidelity import Costs
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much is asked for, and what for."""
+
+    calls: int
+    batch: int
+    tolerance: float = 0.0  # energy above hull that the askers aim at, eV/atom
+    per_system: int = 1_000_000  # of a batch from one chemical system
+    costs: Costs = Costs()  # noqa: RUF009 - frozen
+    looks: Path = Path("runs/replay")  # where cheap looks are kept
+
 
 PLAIN = HullRules(binaries=False, candidates=False)
 WHOLE = HullRules()
@@ -20,7 +36,7 @@ class Arm:
     """Who asks, and what it may use."""
 
     asker: Value | Callable[..., Value]
-    takes: tuple[str, ...] = ()  # of "tolerance", "seed", "batch": make the asker; "new": no argument; (): ready made
+    takes: tuple[str, ...] = ()  # what makes the asker: "seed", and of the budget; "new": nothing; (): it is ready made
     learns: bool = False  # the hull takes the answers, and so does the surrogate where it is refitted
     refits: bool = True
     chance: bool = True  # False: the same run for every seed, so that one is enough
@@ -29,11 +45,11 @@ class Arm:
         ""  # in the free protocol: the baseline generator whose proposals are asked for; "": the language model
     )
 
-    def make(self, tolerance: float, seed: int, batch: int) -> Value:
+    def make(self, budget: Budget, seed: int) -> Value:
         """A new asker for one run."""
         if not self.takes:
             return self.asker  # type: ignore[return-value]
-        given = {"tolerance": tolerance, "seed": seed, "batch": batch}
+        given = {"seed": seed, **vars(budget)}
         return self.asker(**{name: given[name] for name in self.takes if name in given})  # type: ignore[call-arg,return-value]
 
 
@@ -68,6 +84,7 @@ STUDIED: dict[str, Arm] = {
     "loop, joint batch": _loop(neighbours=True, joint=True),
     "loop, hull-aware batch": _loop(hull_aware=True),
     "loop, expected improvement": _loop(depth=True),
+    "loop, looks": Arm(Ladder, (*LOOP_TAKES, "costs", "looks"), learns=True, rules=WHOLE),
     "loop, bandit": Arm(Switching, LOOP_TAKES, learns=True, rules=WHOLE),
 }
 LOOP = "loop"

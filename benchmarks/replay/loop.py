@@ -17,6 +17,7 @@ from discovery.reference.base import Phase
 from discovery.surrogates.base import FloatArray
 
 PRIOR_WEIGHT = 0.5  # of the log-likelihood before any label; the default of the loop
+FRONT = 20_000  # candidates of a long list that the loop goes on with after its first ranking
 SHORTLIST = 1500  # candidates that neighbours and the batch are weighed for; the others are far behind
 
 
@@ -41,6 +42,10 @@ class Loop:
         """Log-desirability of every candidate; -inf: not even on the shortlist."""
         del rng
         value, weights = self.values(desk)
+        if len(value) > FRONT and not desk.asked:
+            front = np.sort(np.argsort(-value, kind="stable")[:FRONT])
+            desk.narrow(front)
+            value = value[front]
         if not (self.neighbours or self.hull_aware):
             return value
         short = desk.open[np.argsort(-value[desk.open], kind="stable")[:SHORTLIST]]
