@@ -20,7 +20,7 @@ from discovery.events import Observer
 from discovery.generators.base import SamplingOptions
 from discovery.learning import Learned, Lesson, joined
 from discovery.oracles.base import Budget, Oracle
-from discovery.oracles.loading import load_oracle
+from discovery.parts import load_campaign_oracle
 from discovery.records import Estimate, Failure, Measurement, Sample
 from discovery.workers import SAMPLE_CHUNKS, Models, rank_chunks, sample_parts
 
@@ -140,6 +140,6 @@ def connect_workers(campaign: Campaign, cpu_share: float = CPU_SHARE) -> tuple[R
     cluster = connect()
     if cluster.dashboard_hint and sys.stderr.isatty():
         print(cluster.dashboard_hint, file=sys.stderr)
-    make_oracle = partial(load_oracle, config.oracle, campaign.reference, config.scheme)
+    make_oracle = partial(load_campaign_oracle, config, campaign.reference)
     workers = RayWorkers(cluster, make_oracle, config.workers, config.threads, cpu_share=cpu_share)
     return workers, [MetricsObserver(campaign.folder.name, config.tolerance)]

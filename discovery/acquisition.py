@@ -58,6 +58,15 @@ def _log_h(z: FloatArray) -> FloatArray:
     return np.asarray(np.where(z >= 0, plain, np.where(z > -50.0, scaled, series)))
 
 
+def expected_depth(mean: FloatArray, std: FloatArray, tolerance: float) -> FloatArray:
+    """Log of how far below the tolerance a candidate is expected to lie if it is stable, eV/atom, shape (n,).
+
+    Added to a log-probability of stability, whoever gave it, it makes the expected improvement below the hull of it.
+    """
+    z = (tolerance - mean) / np.maximum(std, MIN_STD)
+    return np.asarray(np.log(np.maximum(std, MIN_STD)) + _log_h(z) - log_ndtr(z))
+
+
 def probability_of_stability(beliefs: Beliefs, rng: np.random.Generator) -> FloatArray:
     """Log-probability that the energy above hull lies within the tolerance."""
     del rng

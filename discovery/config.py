@@ -14,6 +14,7 @@ import tomli_w
 from discovery.acquisition import ACQUISITIONS
 from discovery.constraints import Constraints
 from discovery.errors import ConfigError
+from discovery.fidelity import Costs
 from discovery.oracles.base import Budget
 
 # Options that may differ when a campaign is resumed: they change how far or where it runs, not what it finds.
@@ -49,6 +50,7 @@ class CampaignConfig:
     complete_hull: bool = True  # fill known phases without an energy with the surrogate's prediction, marked as such
     constraints: Constraints = field(default_factory=Constraints)
     budget: Budget = field(default_factory=Budget)
+    costs: Costs | None = None  # of cheap looks and the oracle (see discovery.fidelity); None: no cheap looks
     workers: int | None = None  # validators; None: one per CPU
     local: bool = False  # run in this process, without Ray
     threads: int = 1  # torch threads of each worker: equal numbers give equal records
@@ -96,6 +98,8 @@ def from_toml(text: str) -> CampaignConfig:
         raise ConfigError(f"the configuration is no valid TOML: {error}") from error
     constraints = _build(Constraints, values.pop("constraints", {}))
     budget = _build(Budget, values.pop("budget", {}))
+    if "costs" in values:
+        values["costs"] = _build(Costs, values["costs"])
     config: CampaignConfig = _build(CampaignConfig, {**values, "constraints": constraints, "budget": budget})
     return config
 

@@ -10,10 +10,14 @@ come in. What is likely to exist enters beside it with a weight that the labels 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, log_ndtr, logit
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import RandomForestClassifier
 
 FloatArray = NDArray[np.float64]
 
@@ -25,6 +29,11 @@ MIN_STD = 1e-6  # eV/atom
 PRIOR_STD = (0.5, 0.25, 0.1)  # of the weights of log-odds, log-likelihood (per nat) and atoms before any label
 PRIOR_BIAS_STD = 5.0
 NEWTON_STEPS = 50
+
+
+def log_stability(above_hull: FloatArray, std: FloatArray, tolerance: float) -> FloatArray:
+    """Log-probability of lying within the tolerance, of energies above hull with normal errors, eV/atom."""
+    return np.asarray(log_ndtr((tolerance - above_hull) / np.maximum(std, MIN_STD)))
 
 
 @dataclass(frozen=True)
@@ -52,7 +61,7 @@ class Clues:
 
     def log_stability(self, tolerance: float) -> FloatArray:
         """Log-probability that the surrogate itself gives to lying within the tolerance."""
-        return np.asarray(log_ndtr((tolerance - self.above_hull) / np.maximum(self.std, MIN_STD)))
+        return log_stability(self.above_hull, self.std, tolerance)
 
     def matrix(self, tolerance: float) -> FloatArray:
         """Columns for the forest, shape (n, 9); energies are clipped where more tells nothing new."""
@@ -80,27 +89,44 @@ class Examples:
     stable: NDArray[np.bool_]  # shape (n,); a call that failed counts as not stable
 
 
-def judge(known: Examples, asked: Examples, candidates: Clues, tolerance: float, seed: int) -> FloatArray:
-    """Log-odds of stability of each candidate, shape (n,).
+@dataclass(frozen=True)
+class Judge:
+    """What has learned how far clues can be trusted."""
+
+    forest: RandomForestClassifier | None  # None: nothing to learn from; the surrogate's own probability stands
+    tolerance: float  # energy above hull that counts as stable, eV/atom
+
+    def odds(self, candidates: Clues) -> FloatArray:
+        """Log-odds of stability of each candidate, shape (n,)."""
+        if self.forest is None or len(candidates) == 0:
+            return log_odds(np.exp(candidates.log_stability(self.tolerance)))
+        return log_odds(self.forest.predict_proba(candidates.matrix(self.tolerance))[:, 1])
+
+
+def trained_judge(known: Examples, asked: Examples | None, tolerance: float, seed: int) -> Judge:
+    """A judge that learned from examples; where all of them are of one kind there is nothing to learn.
 
     Args:
         known: compounds of the reference that the surrogate was not trained on.
-        asked: this campaign's answers, with the clues as they were before the answer.
-        candidates: to be judged.
+        asked: this campaign's answers, with the clues as they were before the answer; None: not to be learned from.
         tolerance: energy above hull that counts as stable, eV/atom.
         seed: of the forest.
-
-    Where there is nothing to learn from, or all of it is of one kind, the surrogate's own probability is returned.
     """
     from sklearn.ensemble import RandomForestClassifier
 
-    stable = np.concatenate([known.stable, asked.stable])
-    if len(candidates) == 0 or stable.all() or not stable.any():
-        return log_odds(np.exp(candidates.log_stability(tolerance)))
-    weights = np.concatenate([np.ones(len(known.stable)), np.full(len(asked.stable), LABEL_WEIGHT)])
+    clues, stable, weights = known.clues, known.stable, np.ones(len(known.stable))
+    if asked is not None:
+        clues, stable = clues.joined(asked.clues), np.concatenate([stable, asked.stable])
+        weights = np.concatenate([weights, np.full(len(asked.stable), LABEL_WEIGHT)])
+    if stable.all() or not stable.any():
+        return Judge(None, tolerance)
     forest = RandomForestClassifier(TREES, min_samples_leaf=LEAF, random_state=seed, n_jobs=1)
-    forest.fit(known.clues.joined(asked.clues).matrix(tolerance), stable, sample_weight=weights)
-    return log_odds(forest.predict_proba(candidates.matrix(tolerance))[:, 1])
+    return Judge(forest.fit(clues.matrix(tolerance), stable, sample_weight=weights), tolerance)
+
+
+def judge(known: Examples, asked: Examples, candidates: Clues, tolerance: float, seed: int) -> FloatArray:
+    """Log-odds of stability of each candidate, shape (n,); see `trained_judge`."""
+    return trained_judge(known, asked, tolerance, seed).odds(candidates)
 
 
 def log_odds(probability: FloatArray) -> FloatArray:
@@ -115,6 +141,7 @@ class Weights:
     odds: float
     prior: float
     size: float
+    bias: float = 0.0  # what the labels add to the value to make log-odds of it
 
     def value(self, log_odds: FloatArray, log_prior: FloatArray, atoms: FloatArray) -> FloatArray:
         """Log-desirability, shape (n,); a missing likelihood counts as the lowest."""
@@ -147,7 +174,8 @@ def fitted_weights(odds: FloatArray, asked: Examples, prior_weight: float) -> We
     columns = np.column_stack([odds, filled(asked.clues.log_prior), asked.clues.atoms])
     centred = np.column_stack([columns - columns.mean(axis=0), np.ones(len(odds))])
     found = map_logistic(centred, asked.stable, mean, np.array([*PRIOR_STD, PRIOR_BIAS_STD]))
-    return Weights(*np.maximum(found[:3], [0.0, 0.0, -np.inf]).tolist())  # no expert counts against itself
+    kept = np.maximum(found[:3], [0.0, 0.0, -np.inf])  # no expert counts against itself
+    return Weights(*kept.tolist(), float(found[3] - columns.mean(axis=0) @ kept))
 
 
 def map_logistic(

@@ -19,6 +19,7 @@ from discovery.display import display_for, print_summary
 from discovery.errors import ConfigError
 from discovery.events import Observer, Observers
 from discovery.export import export_campaign
+from discovery.fidelity import costs_from
 from discovery.options import add_constraint_options, constraints_from, exit_with, torch_device
 from discovery.oracles.external import EXTERNAL
 from discovery.parts import load_campaign_oracle, load_parts
@@ -49,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--scheme", help="energy scheme of tables that have no column `scheme`")
     p.add_argument("--reference", help="builtin, mp, optimade:URL or snapshot:FILE (default builtin)")
     p.add_argument("--acquisition", help=f"one of {', '.join(ACQUISITIONS)} (default {defaults.acquisition})")
+    p.add_argument("--costs", type=costs_from, metavar="potential=1,dft=1000", help="cheap looks before the oracle")
     p.add_argument("--tolerance", type=float, help="eV/atom above the hull that still counts as stable (default 0.1)")
     add_constraint_options(p)
     return p

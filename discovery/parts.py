@@ -17,7 +17,9 @@ from discovery.generators.base import Generator
 from discovery.generators.zoo import load_generator
 from discovery.hull import Hull
 from discovery.oracles.base import Oracle
-from discovery.oracles.loading import load_oracle
+from discovery.oracles.ladder import LadderOracle
+from discovery.oracles.loading import load_oracle, potential_oracle
+from discovery.oracles.potential import PotentialOracle
 from discovery.ranking import AnyHull
 from discovery.reference.base import Reference
 from discovery.reference.competition import CompletedHull
@@ -80,7 +82,15 @@ def load_parts(config: CampaignConfig, load: Loaders | None = None) -> Parts:
 
 def load_campaign_oracle(config: CampaignConfig, reference: Reference) -> Oracle:
     """The oracle of a campaign; cheap, since a potential is loaded at its first use."""
-    return load_oracle(config.oracle, reference, config.scheme)
+    oracle = load_oracle(config.oracle, reference, config.scheme)
+    if config.costs is None or not config.costs.rungs:
+        return oracle
+    if isinstance(oracle, PotentialOracle):
+        raise ConfigError(
+            f"--costs with --oracle {config.oracle}: a potential is the cheap rung itself; leave --costs out, or give "
+            "an expensive oracle, such as table:FILE or module:factory"
+        )
+    return LadderOracle(oracle, potential_oracle())
 
 
 def check_oracle(oracle: Oracle, reference: Reference, config: CampaignConfig) -> None:

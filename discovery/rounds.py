@@ -25,6 +25,7 @@ from discovery.formulas import read_formulas
 from discovery.generators.base import SamplingOptions
 from discovery.learning import Learned, Lesson
 from discovery.ledger import measurements
+from discovery.looks import looked
 from discovery.records import Candidate, Estimate, Failure, Measurement, Proposal, RankedCandidate, RoundRecord, Verdict
 from discovery.reference.competition import CompletedHull, has_unmeasured_phases
 from discovery.screening import ScreenContext, Screened, annotate, screen
@@ -174,7 +175,7 @@ def _rank(
     """Every candidate with its estimate and acquisition value, in the order of `pool`."""
     open_items = [item for item in pool if item.status == "ranked"]
     formulas = [item.candidate.formula for item in open_items]
-    found = _flagged(campaign, formulas, workers.predict(formulas))
+    found = looked(campaign, workers, formulas, _flagged(campaign, formulas, workers.predict(formulas)))
     prior = workers.log_probability(formulas)
     placed = np.array([estimate.energy_above_hull is not None for estimate in found], dtype=bool)
     mean = np.array([estimate.energy_above_hull if ok else np.inf for estimate, ok in zip(found, placed, strict=True)])

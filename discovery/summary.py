@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from discovery.campaign import Campaign
 from discovery.events import STAGES
+from discovery.looks import spent
 from discovery.outcomes import Outcome, best_first, outcomes
 from discovery.records import RoundRecord
 
@@ -41,6 +42,7 @@ def summarize(campaign: Campaign, seconds: float, ended: str) -> dict[str, objec
         "seconds_by_stage": seconds_by_stage(records),
         "best": [_entry(outcome) for outcome in best_first(outcomes(campaign))[:BEST]],
         "calls": campaign.ledger.calls(),
+        **({} if campaign.config.costs is None else {"costs": spent(campaign, campaign.config.costs)}),
         "ended": ended,
     }
 

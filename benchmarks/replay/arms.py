@@ -5,10 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from benchmarks.replay import askers
 from benchmarks.replay.askers import Value
 from benchmarks.replay.desk import HullRules
+from benchmarks.replay.ladder import Ladder
+from benchmarks.replay.loop import Loop, Switching
+from discovery.fidelity import Costs
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much is asked for, and what for."""
+
+    calls: int
+    batch: int
+    tolerance: float = 0.0  # energy above hull that the askers aim at, eV/atom
+    per_system: int = 1_000_000  # of a batch from one chemical system
+    costs: Costs = Costs()  # noqa: RUF009 - frozen
+    looks: Path = Path("runs/replay")  # where cheap looks are kept
+
 
 PLAIN = HullRules(binaries=False, candidates=False)
 WHOLE = HullRules()
@@ -19,34 +36,39 @@ class Arm:
     """Who asks, and what it may use."""
 
     asker: Value | Callable[..., Value]
-    takes: tuple[str, ...] = ()  # arguments that make the asker: of "tolerance" and "seed"; "new": none; (): ready made
-    learns: bool = False  # surrogate and hull take the answers
+    takes: tuple[str, ...] = ()  # what makes the asker: "seed", and of the budget; "new": nothing; (): it is ready made
+    learns: bool = False  # the hull takes the answers, and so does the surrogate where it is refitted
+    refits: bool = True
+    chance: bool = True  # False: the same run for every seed, so that one is enough
     rules: HullRules = PLAIN
     source: str = (
         ""  # in the free protocol: the baseline generator whose proposals are asked for; "": the language model
     )
 
-    def make(self, tolerance: float, seed: int) -> Value:
+    def make(self, budget: Budget, seed: int) -> Value:
         """A new asker for one run."""
         if not self.takes:
             return self.asker  # type: ignore[return-value]
-        given = {"tolerance": tolerance, "seed": seed}
+        given = {"seed": seed, **vars(budget)}
         return self.asker(**{name: given[name] for name in self.takes if name in given})  # type: ignore[call-arg,return-value]
 
 
-def _loop(rules: HullRules = WHOLE, *, learns: bool = True, **without: bool) -> Arm:
-    return Arm(partial(askers.Loop, **without), ("tolerance", "seed"), learns, rules)
+LOOP_TAKES = ("tolerance", "seed", "batch")
+
+
+def _loop(rules: HullRules = WHOLE, *, learns: bool = True, **other: bool) -> Arm:
+    return Arm(partial(Loop, **other), LOOP_TAKES, learns, rules)
 
 
 BASELINES: dict[str, Arm] = {
     "random": Arm(askers.by_chance, source="random"),
     "pseudo-random": Arm(askers.charge_neutral_by_chance, source="pseudo-random"),
     "ion exchange": Arm(askers.ByIonExchange, ("new",), source="ion-exchange"),
-    "forest with UCB": Arm(askers.forest_ucb, learns=True),
-    "surrogate, no learning": Arm(askers.Stability, ("tolerance",)),
-    "energy above hull": Arm(askers.energy_above_hull),
-    "formation energy": Arm(askers.formation_energy),
-    "likelihood": Arm(askers.likelihood),
+    "forest with UCB": Arm(askers.forest_ucb, learns=True, refits=False),
+    "surrogate, no learning": Arm(askers.Stability, ("tolerance",), chance=False),
+    "energy above hull": Arm(askers.energy_above_hull, chance=False),
+    "formation energy": Arm(askers.formation_energy, chance=False),
+    "likelihood": Arm(askers.likelihood, chance=False),
     "fewest atoms": Arm(askers.fewest_atoms),
 }
 ENERGY_ONLY = ("forest with UCB", "surrogate, no learning", "energy above hull", "formation energy")
@@ -57,5 +79,13 @@ ABLATIONS: dict[str, Arm] = {
     "loop, known hull": _loop(PLAIN),
     "loop, no answers": _loop(learns=False, weighed=False),
 }
+STUDIED: dict[str, Arm] = {
+    "loop, neighbours": _loop(neighbours=True),
+    "loop, joint batch": _loop(neighbours=True, joint=True),
+    "loop, hull-aware batch": _loop(hull_aware=True),
+    "loop, expected improvement": _loop(depth=True),
+    "loop, looks": Arm(Ladder, (*LOOP_TAKES, "costs", "looks"), learns=True, rules=WHOLE),
+    "loop, bandit": Arm(Switching, LOOP_TAKES, learns=True, rules=WHOLE),
+}
 LOOP = "loop"
-ARMS: dict[str, Arm] = {LOOP: _loop(), **BASELINES, **ABLATIONS}
+ARMS: dict[str, Arm] = {LOOP: _loop(), **BASELINES, **ABLATIONS, **STUDIED}

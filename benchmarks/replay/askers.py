@@ -18,48 +18,15 @@ from discovery.composition import amounts
 from discovery.constraints import Constraints
 from discovery.generators.base import SamplingOptions
 from discovery.generators.ion_exchange import IonExchange
-from discovery.judging import Examples, fitted_weights, judge
 from discovery.metrics import reduced
 from discovery.surrogates.base import FloatArray
 from discovery.surrogates.features import element_properties, encode
 from discovery.validity import judge as verdict_of
 
-PRIOR_WEIGHT = 0.5  # of the log-likelihood before any label; the default of the loop
 EXCHANGES = 20_000  # draws of the ion-exchange baseline for one list
 FOREST_ROWS = 4000  # known compounds that the baseline's forest is trained on, beside all answers
 
 Value = Callable[[Desk, np.random.Generator], FloatArray]
-
-
-@dataclass
-class Loop:
-    """The loop: judge, likelihood and their weights, all corrected by the answers."""
-
-    tolerance: float = 0.0
-    judged: bool = True  # False: the surrogate's own probability of stability
-    prior: bool = True  # the language model's likelihood as an expert of its own
-    weighed: bool = True  # weights fitted to the answers
-    seed: int = 0
-    _known: Examples | None = field(default=None, repr=False)
-
-    def __call__(self, desk: Desk, rng: np.random.Generator) -> FloatArray:
-        """Log-desirability of every candidate."""
-        del rng
-        clues, asked = desk.clues, desk.asked_examples(self.tolerance)
-        nothing = Examples(clues.rows(np.zeros(0, dtype=np.int64)), np.zeros(0, dtype=bool))
-        if not self.judged:
-            odds = clues.log_stability(self.tolerance)
-            before = asked.clues.log_stability(self.tolerance)
-        else:
-            if self._known is None:
-                self._known = desk.known_examples(self.tolerance, self.seed)
-            odds = judge(self._known, asked, clues, self.tolerance, self.seed)
-            before = judge(self._known, nothing, asked.clues, self.tolerance, self.seed)
-        if not self.prior:
-            return odds
-        start = 0.0 if desk.problem.compete else PRIOR_WEIGHT  # that reported compounds exist need not be guessed
-        weights = fitted_weights(before, asked, start) if self.weighed else fitted_weights(before[:0], nothing, start)
-        return weights.value(odds, clues.log_prior, clues.atoms)
 
 
 def by_chance(desk: Desk, rng: np.random.Generator) -> FloatArray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,15 +11,17 @@ from numpy.typing import NDArray
 
 from benchmarks.replay.problem import Problem
 from discovery.composition import SYMBOLS, amounts
+from discovery.fidelity import Rung, fused, learned_rung
 from discovery.generators.base import Generator
 from discovery.hull import Hull
 from discovery.judging import Clues, Examples
+from discovery.neighbours import fractions_of
 from discovery.ranking import AnyHull
 from discovery.reference.base import Phase
 from discovery.reference.competition import CompletedHull
 from discovery.reference.implied import WithBinaries
 from discovery.reference.known import ListedFormulas
-from discovery.surrogates.base import FloatArray, Labels, Surrogate
+from discovery.surrogates.base import FloatArray, Labels, Prediction, Surrogate
 from discovery.surrogates.dataset import split_of
 
 EXAMPLES = 4000  # known compounds that the judge learns from
@@ -42,30 +45,73 @@ class HullRules:
     candidates: bool = True  # reported candidates, with predicted energies (problems with `compete` alone)
 
 
+class Desks:
+    """The desks of one problem: what all campaigns begin with is computed once for all of them."""
+
+    def __init__(self, problem: Problem, models: Models) -> None:
+        self.problem = problem
+        self.models = models
+        self._made: dict[HullRules, Desk] = {}
+
+    def new(self, rules: HullRules) -> Desk:
+        """A desk that nothing was told yet."""
+        if rules not in self._made:
+            made = next(iter(self._made.values()), None)
+            beliefs = None if made is None else (made.log_prior, made._predicted)
+            self._made[rules] = Desk(self.problem, self.models, rules, beliefs)
+        return self._made[rules].copy()
+
+
 class Desk:
     """The state of one campaign in a replay; it is told answers and never sees a withheld label before."""
 
-    def __init__(self, problem: Problem, models: Models, rules: HullRules | None = None) -> None:
+    def __init__(
+        self, problem: Problem, models: Models, rules: HullRules, beliefs: tuple[FloatArray, Prediction] | None = None
+    ) -> None:
+        """Nothing is asked yet; `beliefs`, log-likelihoods and predictions, where they are computed already."""
         self.problem = problem
         self.candidates = problem.candidates
         self.models = models
         self._row_of = {formula: row for row, formula in enumerate(self.candidates)}
         self.asked: dict[str, float | None] = {}  # in the order asked; None: no answer
-        rules = rules or HullRules()
         self._hull = _hull(problem, models, rules.binaries)
         counted = [amounts(formula) for formula in self.candidates]
         self.atoms = np.array([sum(counts.values()) for counts in counted], dtype=np.float64)
         self._present = np.zeros((len(counted), len(SYMBOLS)), dtype=bool)
         for row, counts in enumerate(counted):
             self._present[row, [INDEX[symbol] for symbol in counts]] = True
-        self.log_prior = _log_prior(models.generator, self.candidates)
-        self.prediction = models.surrogate.predict(self.candidates, problem.scheme)
+        self.log_prior, self._predicted = beliefs or (
+            _log_prior(models.generator, self.candidates),
+            models.surrogate.predict(self.candidates, problem.scheme),
+        )
         if rules.candidates and problem.compete:
             rows = zip(self.candidates, self.prediction.mean.tolist(), strict=True)
             phases = [Phase(formula, energy, predicted=True) for formula, energy in rows]
             self._hull = self._hull.with_phases(phases, problem.scheme)
         self.competing = self._hull.energies_above_hull(self.candidates, np.zeros(len(self.candidates))) * -1.0
+        self._looks: dict[str, FloatArray] = {}  # rung -> formation energies, eV/atom, shape (n,); NaN: none
+        self._looked: set[tuple[str, int]] = set()  # rung and row
         self.shown: dict[str, tuple[float, ...]] = {}  # clues of the asked ones as they were before the answer
+
+    def copy(self) -> Desk:
+        """A desk of its own with the same state."""
+        desk = copy.copy(self)
+        desk.asked, desk.shown, desk._looked = dict(self.asked), dict(self.shown), set(self._looked)
+        desk._looks = {rung: energies.copy() for rung, energies in self._looks.items()}
+        desk.competing = self.competing.copy()
+        desk._hull = self._hull.with_phases((), self.problem.scheme)
+        return desk
+
+    def narrow(self, rows: NDArray[np.int64]) -> None:
+        """Forget all candidates but some, before anything is asked: those far behind need not be predicted anew."""
+        if self.asked:
+            raise ValueError("candidates were asked for already")
+        self.candidates = tuple(self.candidates[row] for row in rows)
+        self._row_of = {formula: row for row, formula in enumerate(self.candidates)}
+        self.atoms, self._present, self.log_prior = self.atoms[rows], self._present[rows], self.log_prior[rows]
+        self.competing = self.competing[rows]
+        made = self._predicted
+        self._predicted = Prediction(made.mean[rows], made.epistemic_std[rows], made.aleatoric_std[rows])
 
     @property
     def open(self) -> NDArray[np.int64]:
@@ -75,9 +121,9 @@ class Desk:
     @property
     def clues(self) -> Clues:
         """Of all candidates, with the present models and hull."""
-        mean = self.prediction.mean
-        elements = self._present.sum(axis=1).astype(np.float64)
-        return Clues(mean - self.competing, self.prediction.std, mean, self.log_prior, self.atoms, elements)
+        prediction = self.prediction
+        mean, elements = prediction.mean, self._present.sum(axis=1).astype(np.float64)
+        return Clues(mean - self.competing, prediction.std, mean, self.log_prior, self.atoms, elements)
 
     def known_examples(self, tolerance: float, seed: int) -> Examples:
         """Known compounds that the surrogate was not trained on; stable: against the known hull, without themselves."""
@@ -95,12 +141,51 @@ class Desk:
         prior = _log_prior(self.models.generator, chosen)
         return Examples(Clues(above, prediction.std, prediction.mean, prior, sizes, numbers), stable)
 
+    @property
+    def asked_rows(self) -> NDArray[np.int64]:
+        """Rows of the asked ones, in the order asked."""
+        return np.array([self._row_of[formula] for formula in self.asked], dtype=np.int64)
+
     def asked_examples(self, tolerance: float) -> Examples:
         """The answers, with the clues as they were before; no answer counts as not stable."""
         rows = [self.shown[formula] for formula in self.asked]
         columns = np.array(rows).T if rows else np.zeros((6, 0))
         stable = [e is not None and e - self.competing[self._row_of[f]] <= tolerance for f, e in self.asked.items()]
         return Examples(Clues(*columns), np.array(stable, dtype=bool))
+
+    @property
+    def prediction(self) -> Prediction:
+        """Of the surrogate, after the looks."""
+        made = self._predicted
+        for name, energies in self._looks.items():
+            mean, std = fused(made.mean, made.std, energies, self.rung(name))
+            shrink = std / made.std
+            made = Prediction(mean, made.epistemic_std * shrink, made.aleatoric_std * shrink)
+        return made
+
+    def rung(self, name: str) -> Rung:
+        """What the answers say about the looks of a rung."""
+        looks = self._looks.get(name, np.full(len(self.candidates), np.nan))
+        answers = [(looks[self._row_of[formula]], energy) for formula, energy in self.asked.items()]
+        return learned_rung(name, [look - e for look, e in answers if e is not None and not np.isnan(look)])
+
+    def has_look(self, name: str, row: int) -> bool:
+        """Whether a candidate got a look of that rung, successful or not."""
+        return (name, row) in self._looked
+
+    def look(self, name: str, row: int, energy: float) -> None:
+        """A look's formation energy, eV/atom; NaN where it gave none."""
+        self._looks.setdefault(name, np.full(len(self.candidates), np.nan))[row] = energy
+        self._looked.add((name, row))
+
+    @property
+    def hull(self) -> AnyHull:
+        """The phases that compete at present; a copy."""
+        return self._hull.with_phases((), self.problem.scheme)
+
+    def fractions(self, rows: NDArray[np.int64]) -> FloatArray:
+        """Atomic fractions of some candidates, shape (n, elements)."""
+        return fractions_of([amounts(self.candidates[row]) for row in rows])
 
     def tell(self, formula: str, energy: float | None) -> None:
         """An answer: a phase that competes from now on, or none."""
@@ -109,7 +194,8 @@ class Desk:
 
     def _clues_of(self, row: int) -> tuple[float, ...]:
         """Fields of `Clues` for one candidate, in order."""
-        mean, std = float(self.prediction.mean[row]), float(self.prediction.std[row])
+        prediction = self.prediction if self._looks else self._predicted
+        mean, std = float(prediction.mean[row]), float(prediction.std[row])
         above, elements = mean - float(self.competing[row]), float(self._present[row].sum())
         return above, std, mean, float(self.log_prior[row]), float(self.atoms[row]), elements
 
@@ -122,7 +208,7 @@ class Desk:
         if refit:
             surrogate = self.models.surrogate.refit(self._labels(labels), self._replay(labels, rng), rng)
             self.models = replace(self.models, surrogate=surrogate)
-            self.prediction = surrogate.predict(self.candidates, self.problem.scheme)
+            self._predicted = surrogate.predict(self.candidates, self.problem.scheme)
 
     def _compete(self, labels: Mapping[str, float]) -> None:
         """Put the finds into the hull; only candidates whose elements hold all of a find's can feel it."""

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.likelihood_ranking import trained_without
 from benchmarks.replay.desk import Models
 from benchmarks.replay.problem import Problem
+from discovery.errors import ConfigError
 from discovery.formulas import fits, split_of
 from discovery.generators.base import Generator
 from discovery.generators.zoo import build, load_generator
@@ -41,6 +43,19 @@ def models_for(problem: Problem, training: Training, folder: Path) -> Models:
     generator = _generator(problem, training, home) if training.epochs else None
     write_json(home / LIST, made)  # last: a killed training is not taken for a finished one
     return Models(surrogate, generator)
+
+
+def unaware_generator(name: str, problem: Problem) -> Generator:
+    """A language model that was trained elsewhere, without a family's compounds.
+
+    Raises:
+        ConfigError: its card does not say that it has not seen them.
+    """
+    generator = load_generator(name)
+    family = frozenset(problem.name.removeprefix("family ").split("-"))
+    if not (problem.name.startswith("family ") and trained_without(generator, family)):
+        raise ConfigError(f"--language-model {name} may have seen the compounds of {problem.name}: leave it out")
+    return generator
 
 
 def _surrogate(problem: Problem, training: Training, home: Path) -> Surrogate:

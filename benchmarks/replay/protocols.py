@@ -63,43 +63,63 @@ def time_problem(table: Table, limit: int | None, seed: int, *, free: bool = Fal
     return Problem("free" if free else "time", SCHEME, known, listed, answers, truth, compete=not free, free=free)
 
 
-def family_problem(table: Table, family: Sequence[str], anion: str | None, max_atoms: int) -> Problem:
-    """All compounds with the family's elements are withheld, and hidden among all balanced compositions.
+def hidden_problems(table: Table, families: Sequence[System], hiding: Hiding) -> tuple[list[Problem], list[Problem]]:
+    """The *family* and the *systems* problems. All of them hide the same compounds, so that one training serves all.
 
-    The list: the family with one more element, and with the anion and one more, up to `max_atoms` per formula unit.
+    A family: all compounds with its elements are withheld, and hidden among all balanced compositions of the family
+    with one more element, and with the anion and one more. Systems: ternary and quaternary ones, drawn from those with
+    two or more stable compounds that the enumeration reaches; the candidates are their balanced compositions.
     """
+    drawn = _drawn_systems(table, hiding)
+    systems, chosen = {system for system, _ in drawn}, [frozenset(family) for family in families]
+
+    def hides(elements: frozenset[str]) -> bool:
+        return tuple(sorted(elements)) in systems or any(family <= elements for family in chosen)
+
+    known, withheld = _split(table, hides)
+    of_families = [_family_problem(table, family, known, withheld, hiding) for family in families]
+    return of_families, [_system_problem(table, system, listed, known, withheld) for system, listed in drawn]
+
+
+@dataclass(frozen=True)
+class Hiding:
+    """What *family* and *systems* list."""
+
+    systems: int = 10  # of each size
+    max_atoms: int = 20  # per formula unit
+    anion: str | None = "O"  # families: also the systems with this element
+    seed: int = 0  # of the drawn systems
+
+
+def _family_problem(
+    table: Table, family: System, known: dict[str, float], withheld: Sequence[str], hiding: Hiding
+) -> Problem:
     chosen = frozenset(family)
-    known, withheld = _split(table, lambda elements: chosen <= elements)
-    listed = tuple(dict.fromkeys(_enumerated(_family_systems(chosen, anion), max_atoms)))
-    answers, truth = table.part(withheld)
+    listed = tuple(dict.fromkeys(_enumerated(_family_systems(chosen, hiding.anion), hiding.max_atoms)))
+    answers, truth = table.part([formula for formula in withheld if chosen <= amounts(formula).keys()])
     if not any(truth.get(formula, 1.0) <= 0 for formula in listed):
         raise DataError(f"no stable compound of {'-'.join(family)} is in the list: choose another family")
     return Problem(f"family {'-'.join(family)}", SCHEME, known, listed, answers, truth)
 
 
-def systems_problems(table: Table, number: int, max_atoms: int, seed: int) -> list[Problem]:
-    """Ternary and quaternary systems, `number` of each, all withheld at once; candidates: balanced compositions.
-
-    Drawn from the systems with two or more stable compounds that the enumeration reaches.
-    """
+def _drawn_systems(table: Table, hiding: Hiding) -> list[tuple[System, tuple[str, ...]]]:
     groups: dict[System, list[str]] = {}
     for formula in table.energies:
         groups.setdefault(tuple(sorted(amounts(formula))), []).append(formula)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(hiding.seed)
     chosen: list[tuple[System, tuple[str, ...]]] = []
     for size in (3, 4):
         fitting = _with_stable([system for system in sorted(groups) if len(system) == size], groups, table)
         order = rng.permutation(len(fitting))
-        chosen += list(_first_reached((fitting[i] for i in order), table, number, max_atoms))
-    hidden = {system for system, _ in chosen}
-    known, _ = _split(table, lambda elements: tuple(sorted(elements)) in hidden)
-    return [_system_problem(table, system, listed, known, groups[system]) for system, listed in chosen]
+        chosen += list(_first_reached((fitting[i] for i in order), table, hiding.systems, hiding.max_atoms))
+    return chosen
 
 
 def _system_problem(
-    table: Table, system: System, listed: tuple[str, ...], known: dict[str, float], formulas: list[str]
+    table: Table, system: System, listed: tuple[str, ...], known: dict[str, float], withheld: Sequence[str]
 ) -> Problem:
-    return Problem(f"system {'-'.join(system)}", SCHEME, known, listed, *table.part(formulas))
+    own = [formula for formula in withheld if tuple(sorted(amounts(formula))) == system]
+    return Problem(f"system {'-'.join(system)}", SCHEME, known, listed, *table.part(own))
 
 
 def _with_stable(systems: Sequence[System], groups: Mapping[System, list[str]], table: Table) -> list[System]:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.replay.arms import ARMS, Arm
-from benchmarks.replay.desk import Desk, Models
+from benchmarks.replay.arms import ARMS, Arm, Budget
+from benchmarks.replay.desk import Desk, Desks, Models
+from benchmarks.replay.ladder import Ladder
 from benchmarks.replay.problem import Problem, Withheld
 from discovery.acquisition import select_batch
 from discovery.composition import chemical_system
@@ -24,16 +25,6 @@ PASSES = 10  # batches of free proposals in a row without any answer, before a r
 
 
 @dataclass(frozen=True)
-class Budget:
-    """How much is asked for."""
-
-    calls: int
-    batch: int
-    tolerance: float = 0.0  # energy above hull that the askers aim at, eV/atom
-    per_system: int = 1_000_000  # of a batch from one chemical system
-
-
-@dataclass(frozen=True)
 class Run:
     """One arm, one seed."""
 
@@ -44,21 +35,23 @@ class Run:
     energies: tuple[float | None, ...]  # true energy above the complete hull of each, eV/atom; None: no answer
     outside: tuple[str, ...] = ()  # free proposals that the table does not know: listed, not scored
     kinds: tuple[str, ...] = ()  # class of chemistry of each call
+    looks_cost: float = 0.0  # of all cheap looks
 
     def scored(self) -> np.ndarray:
         """Energies with NaN for no answer, shape (calls,)."""
         return np.array([np.nan if energy is None else energy for energy in self.energies], dtype=np.float64)
 
 
-def simulate(name: str, problem: Problem, models: Models, budget: Budget, seed: int) -> Run:
+def simulate(name: str, desks: Desks, budget: Budget, seed: int) -> Run:
     """Run the arm called `name` on a problem; all its randomness comes from `seed`."""
-    arm = ARMS[name]
+    arm, problem = ARMS[name], desks.problem
     rng = np.random.default_rng([seed, 1])
     if not problem.candidates:
-        problem = proposed(problem, arm, models, rng)
-    desk = Desk(problem, models, arm.rules)
+        problem = proposed(problem, arm, desks.models, rng)
+        desks = Desks(problem, desks.models)
+    desk = desks.new(arm.rules)
     withheld = Withheld(problem.answers)
-    asker = arm.make(budget.tolerance, seed)
+    asker = arm.make(budget, seed)
     calls: dict[str, float | None] = {}
     outside: list[str] = []
     idle = 0
@@ -73,9 +66,10 @@ def simulate(name: str, problem: Problem, models: Models, budget: Budget, seed: 
                 calls[formula] = problem.truth.get(formula)
         idle = 0 if any(energy is not None for energy in answers.values()) else idle + problem.free
         if arm.learns and len(calls) < budget.calls:
-            desk.learn(answers, rng)
+            desk.learn(answers, rng, refit=arm.refits)
     kinds = tuple(kind_of(formula) for formula in calls)
-    return Run(name, problem.name, seed, tuple(calls), tuple(calls.values()), tuple(outside), kinds)
+    looks_cost = asker.cost if isinstance(asker, Ladder) else 0.0
+    return Run(name, problem.name, seed, tuple(calls), tuple(calls.values()), tuple(outside), kinds, looks_cost)
 
 
 def proposed(problem: Problem, arm: Arm, models: Models, rng: np.random.Generator) -> Problem:

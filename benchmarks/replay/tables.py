@@ -26,6 +26,7 @@ from benchmarks.replay.metrics import (
 )
 from benchmarks.replay.problem import Problem
 from benchmarks.replay.simulation import Run
+from discovery.fidelity import Costs
 
 SHARES = (0.1, 0.25, 0.5)  # of the stable compounds: the k of AF(k)
 POINTS = 50  # of a drawn curve
@@ -39,6 +40,20 @@ def table(problem: Problem, runs: Sequence[Run], arms: Sequence[str], calls: int
             own = [run for run in runs if run.arm == arm]
             if own:
                 rows.append(_row(problem, own, _of(runs, "random"), (tolerance, calls, seed)))
+    return rows
+
+
+def together(results: Sequence[dict[str, Any]], arms: Sequence[str], tolerance: float) -> list[dict[str, Any]]:
+    """Finds of all problems as sums over them; intervals from resampling the problems (each a mean over its seeds)."""
+    rows = []
+    for arm in arms:
+        own = [r for result in results for r in result["table"] if r["arm"] == arm and r["tolerance"] == tolerance]
+        finds = [row["found"]["value"] for row in own]
+        calls, stable = (sum(row[name] for row in own) for name in ("calls", "stable_in_pool"))
+        largest = sum(min(row["calls"], row["stable_in_pool"]) for row in own)
+        interval = bootstrap([finds], lambda drawn: float(np.sum(drawn)), np.random.default_rng(0))
+        row = {"arm": arm, "problems": len(own), "found": plain(interval), "largest": largest}
+        rows.append(row | {"calls": calls, "stable": stable})
     return rows
 
 
@@ -85,6 +100,15 @@ def _acceleration(
     return plain(bootstrap([needed], lambda drawn: acceleration(drawn, [chance]), rng)) | {
         "largest": number(chance / k)
     }
+
+
+def gain_per_cost(runs: Sequence[Run], arm: str, tolerance: float, costs: Costs) -> dict[str, float]:
+    """Mean cost of an arm's labels and looks, and stable compounds for the price of a thousand labels."""
+    own = _of(runs, arm)
+    labels = float(np.mean([len(run.calls) for run in own])) * costs.dft
+    looks = float(np.mean([run.looks_cost for run in own]))
+    finds = float(np.mean([found(run.scored(), tolerance)[-1] for run in own]))
+    return {"labels": labels, "looks": looks, "found_per_1000_labels": finds / (labels + looks) * costs.dft * 1000}
 
 
 def kinds(runs: Sequence[Run], tolerance: float) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ class Budget:
     max_steps: int = 60  # relaxation steps of one structure
     max_relaxations: int = 3  # structures relaxed per composition
     max_seconds: float | None = None  # wall-clock limit of one call; None: no limit
+    rung: str | None = None  # a cheap look in the oracle's place: "unrelaxed" or "potential"; None: the oracle itself
 
 
 class Oracle(Protocol):

@@ -44,6 +44,13 @@ def load_oracle(name: str, reference: Reference, scheme: str | None = None) -> O
     return _from_factory(name, reference)
 
 
+def potential_oracle() -> PotentialOracle:
+    """CHGNet with the shipped elemental references, loaded at its first use: the cheap rung of every ladder."""
+    from discovery.reference.builtin import load_builtin
+
+    return PotentialOracle("chgnet", load_builtin().elemental_references)
+
+
 def _from_factory(name: str, reference: Reference) -> Oracle:
     made = call_factory(name)
     if is_calculator(made):

@@ -14,9 +14,11 @@ from discovery.oracles.base import Budget
 from discovery.oracles.elements import element_energy
 from discovery.records import Failure, Measurement
 from discovery.structures.assignment import has_prototype
+from discovery.structures.candidates import candidates
 from discovery.structures.potentials import CHGNET_SCHEME, Potential, load_potential
-from discovery.structures.search import Found, SearchError, SearchLimits, find_structure
+from discovery.structures.search import Found, SearchError, SearchLimits, find_structure, screen
 
+UNRELAXED = "unrelaxed"  # the rung of `discovery.fidelity` that relaxes nothing
 SYMMETRY_TOLERANCE = 0.05  # A, in the CIF
 
 
@@ -56,6 +58,8 @@ class PotentialOracle:
         start = time.monotonic()
         try:
             elements = self._elements(formula)
+            if budget.rung == UNRELAXED:
+                return self._unrelaxed(formula, elements, start)
             found = self._search(formula, budget)
         except SearchError as error:
             return Failure(formula, self.name, error.reason, error.detail, time.monotonic() - start)
@@ -71,6 +75,20 @@ class PotentialOracle:
             seconds=time.monotonic() - start,
             provenance=self._provenance(found),
         )
+
+    def _unrelaxed(self, formula: str, elements: Mapping[str, float], start: float) -> Measurement:
+        """The lowest prototype at its best volume, not relaxed: a tenth of the time of a relaxation."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"pymatgen|spglib|ase")
+            starts = screen(candidates(formula), self._loaded())
+        if not starts:
+            raise SearchError("no prototype")
+        energy = starts[0].energy_per_atom - _mean(elements, amounts(formula))
+        facts = {"potential": self._loaded().name, "rung": UNRELAXED, **self._loaded().versions}
+        return Measurement(
+            formula, self.name, self.scheme, energy, prototype=starts[0].prototype,
+            seconds=time.monotonic() - start, provenance=facts,
+        )  # fmt: skip
 
     def _search(self, formula: str, budget: Budget) -> Found:
         limits = SearchLimits(budget.max_relaxations, budget.max_steps, budget.max_seconds)

@@ -6,9 +6,11 @@ import csv
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from discovery.errors import DiscoveryError
+from discovery.ledger import Ledger, sqlite_url
 from discovery.loop import main
 from discovery.options import exit_with
 from tests.small import model_options, small_generator, small_models
@@ -64,20 +66,34 @@ def test_a_campaign_leaves_its_files_and_prints_its_result(
     assert last_json(capsys)["calls"] == result["calls"]
 
 
-def test_labels_from_a_table_and_candidates_from_a_file(
-    tmp_path: Path, models: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_labels_and_reference_from_tables_and_candidates_from_a_file(
+    tmp_path: Path, models: Path, capsys: pytest.CaptureFixture[str], ending: str
 ) -> None:
-    candidates = tmp_path / "candidates.csv"
-    candidates.write_text("formula\nNaF\nKCl\nNa2Cl\n")
-    labels = tmp_path / "labels.csv"
-    labels.write_text(
-        "formula,formation_energy_per_atom,scheme\nNaF,-1.5,electronegativity\nKCl,-1.2,electronegativity\n"
-    )
-    changes = {"candidates": str(candidates), "oracle": f"table:{labels}", "batch_size": "9"}
+    """One call a round: the order in `calls` is that of the rounds."""
+    rows = [("NaF", -1.5, "electronegativity"), ("KCl", -1.2, "electronegativity")]
+    tables = {
+        "candidates": pd.DataFrame({"formula": ["NaF", "KCl", "Na2Cl"]}),
+        "labels": pd.DataFrame(rows, columns=["formula", "formation_energy_per_atom", "scheme"]),
+        "phases": pd.read_csv(models / "reference.csv"),
+    }
+    for name, table in tables.items():
+        path = tmp_path / f"{name}.{ending}"
+        table.to_csv(path, index=False) if ending == "csv" else table.to_parquet(path)
+    changes = {
+        "candidates": str(tmp_path / f"candidates.{ending}"),
+        "oracle": f"table:{tmp_path / f'labels.{ending}'}",
+        "reference": f"snapshot:{tmp_path / f'phases.{ending}'}",
+        "batch_size": "1",
+        "rounds": "4",
+    }
     assert main(options(models, tmp_path / "run", **changes)) == 0
     result = last_json(capsys)
+    ledger = Ledger.open(sqlite_url(tmp_path / "run"))
+    assert result["calls"] == [record.selected[0] for _, record in sorted(ledger.records().items())]
     assert set(result["calls"]) == {"NaF", "KCl", "Na2Cl"}  # type: ignore[call-overload]
     assert (result["validated"], result["failed"]) == (2, 1)  # Na2Cl has no label, and cost its call
+    assert "exhausted" in str(result["ended"])
 
 
 BAD = {

@@ -5,14 +5,16 @@ import numpy as np
 import pytest
 
 from benchmarks.replay.__main__ import main
-from benchmarks.replay.arms import ABLATIONS, ARMS, BASELINES
-from benchmarks.replay.desk import Models
+from benchmarks.replay.arms import ABLATIONS, ARMS, BASELINES, STUDIED, Budget
+from benchmarks.replay.desk import Desks, Models
 from benchmarks.replay.metrics import found
 from benchmarks.replay.page import page
 from benchmarks.replay.problem import Withheld, complete_truth, problem_from_files
-from benchmarks.replay.simulation import Budget, Run, kept, kind_of, simulate
-from benchmarks.replay.tables import curve, kinds, table
+from benchmarks.replay.simulation import Run, kept, kind_of, simulate
+from benchmarks.replay.tables import curve, gain_per_cost, kinds, table, together
 from discovery.errors import DataError
+from discovery.fidelity import Costs
+from discovery.records import Measurement
 from tests.core.small_replay import Shuffled, small_models, small_problem
 
 BUDGET = Budget(calls=60, batch=20)
@@ -30,7 +32,7 @@ def models(problem, tmp_path_factory):
 
 
 def finds(arm, problem, models, seed=0):
-    return int(found(simulate(arm, problem, models, BUDGET, seed).scored(), 0.0)[-1])
+    return int(found(simulate(arm, Desks(problem, models), BUDGET, seed).scored(), 0.0)[-1])
 
 
 def test_the_loop_beats_chance_by_a_margin_that_a_broken_surrogate_does_not_reach(problem, models):
@@ -44,21 +46,22 @@ def test_the_loop_beats_chance_by_a_margin_that_a_broken_surrogate_does_not_reac
 
 def test_a_withheld_label_changes_nothing_before_it_was_asked_for(problem, models):
     """The canary: labels of all that was never asked for, and of the last batch, are made absurd."""
-    run = simulate("loop", problem, models, SHORT, 0)
+    run = simulate("loop", Desks(problem, models), SHORT, 0)
     early = set(run.calls[: SHORT.calls - SHORT.batch])
     canary = {formula: (energy if formula in early else -9.0) for formula, energy in problem.answers.items()}
     truth = dict.fromkeys(problem.truth, -9.0)
     assert (
-        simulate("loop", dataclasses.replace(problem, answers=canary, truth=truth), models, SHORT, 0).calls == run.calls
+        simulate("loop", Desks(dataclasses.replace(problem, answers=canary, truth=truth), models), SHORT, 0).calls
+        == run.calls
     )
 
 
 def test_a_label_changes_what_is_asked_after_it(problem, models):
     """The canary of the canary: a label that was asked for is used."""
-    run = simulate("loop", problem, models, SHORT, 0)
+    run = simulate("loop", Desks(problem, models), SHORT, 0)
     first = set(run.calls[: SHORT.batch])
     changed = {formula: (3.0 if formula in first else energy) for formula, energy in problem.answers.items()}
-    again = simulate("loop", dataclasses.replace(problem, answers=changed), models, SHORT, 0)
+    again = simulate("loop", Desks(dataclasses.replace(problem, answers=changed), models), SHORT, 0)
     assert again.calls[: SHORT.batch] == run.calls[: SHORT.batch]
     assert again.calls != run.calls
 
@@ -66,15 +69,53 @@ def test_a_label_changes_what_is_asked_after_it(problem, models):
 @pytest.mark.parametrize("arm", sorted(set(BASELINES) - {"likelihood"}))
 def test_every_baseline_asks_each_candidate_once(arm, problem, models):
     small = dataclasses.replace(problem, candidates=problem.candidates[::20])
-    run = simulate(arm, small, models, Budget(calls=24, batch=12), seed=1)
+    run = simulate(arm, Desks(small, models), Budget(calls=24, batch=12), seed=1)
     assert len(set(run.calls)) == len(run.calls) == len(run.energies) == 24
     assert set(run.calls) <= set(small.candidates)
-    assert run == simulate(arm, small, models, Budget(calls=24, batch=12), seed=1)
+    assert run == simulate(arm, Desks(small, models), Budget(calls=24, batch=12), seed=1)
+
+
+def test_a_long_list_is_narrowed_to_its_front_without_another_choice(problem, models, monkeypatch):
+    """The front holds whatever a run can reach: the calls of a front of 300 are those of the whole list."""
+    whole = simulate("loop", Desks(problem, models), SHORT, 0)
+    monkeypatch.setattr("benchmarks.replay.loop.FRONT", 300)
+    narrowed = simulate("loop", Desks(problem, models), SHORT, 0)
+    assert len(problem.candidates) > 300
+    assert narrowed.calls[:20] == whole.calls[:20]
+    assert len(set(narrowed.calls)) == len(narrowed.calls) == SHORT.calls
+
+
+@pytest.mark.parametrize("arm", sorted(set(STUDIED) - {"loop, looks"}))
+def test_every_studied_way_of_asking_beats_chance(arm, problem, models):
+    expected = BUDGET.calls * problem.stable(0.0) / len(problem.candidates)
+    assert finds(arm, problem, models) >= 2 * expected
+
+
+def test_looks_cost_and_help_where_they_are_right(problem, models, tmp_path, monkeypatch):
+    """A rung that knows the labels: its looks are counted, kept, and find more for the price."""
+
+    class Perfect:
+        def can_measure(self, formula):
+            return True
+
+        def measure(self, formula, budget):
+            energy = problem.answers.get(formula)
+            return Measurement(formula, "perfect", problem.scheme, energy) if energy is not None else None
+
+    monkeypatch.setattr("benchmarks.replay.ladder.potential_oracle", Perfect)
+    budget = Budget(calls=40, batch=20, costs=Costs(potential=1.0, dft=1000.0), looks=tmp_path)
+    run, plain = (simulate(arm, Desks(problem, models), budget, 0) for arm in ("loop, looks", "loop"))
+    lines = (tmp_path / "looks.jsonl").read_text().splitlines()
+    assert run.looks_cost == len(lines) > 0
+    assert found(run.scored(), 0.0)[-1] > found(plain.scored(), 0.0)[-1]
+    costs = gain_per_cost([run, plain], "loop, looks", 0.0, budget.costs)
+    assert costs["labels"] == 40_000.0
+    assert costs["found_per_1000_labels"] == found(run.scored(), 0.0)[-1] / (40_000 + len(lines)) * 1e6
 
 
 def test_free_proposals_that_the_table_does_not_know_are_listed_and_cost_nothing(problem, models):
     free = dataclasses.replace(problem, candidates=(), free=True)
-    run = simulate("random", free, models, Budget(calls=2, batch=400), seed=0)
+    run = simulate("random", Desks(free, models), Budget(calls=2, batch=400), seed=0)
     assert set(run.calls) <= set(problem.answers)
     assert run.outside
     assert not set(run.outside) & set(problem.answers)
@@ -83,7 +124,7 @@ def test_free_proposals_that_the_table_does_not_know_are_listed_and_cost_nothing
 
 def test_arms_have_all_baselines_and_one_ingredient_less_each():
     assert {"random", "pseudo-random", "ion exchange", "forest with UCB", "surrogate, no learning"} <= set(BASELINES)
-    assert set(ARMS) == {"loop", *BASELINES, *ABLATIONS}
+    assert set(ARMS) == {"loop", *BASELINES, *ABLATIONS, *STUDIED}
 
 
 def test_the_door_notes_who_went_through():
@@ -140,6 +181,17 @@ def test_tables_count_by_hand_and_the_page_holds_them(problem):
     assert "<script" not in written
 
 
+def test_problems_together_are_sums_with_intervals_over_problems():
+    results = [
+        {"table": [{"arm": "loop", "tolerance": 0.0, "found": {"value": finds}, "calls": 5, "stable_in_pool": 4}]}
+        for finds in (1.0, 2.0, 3.0)
+    ]
+    (row,) = together(results, ["loop"], 0.0)
+    assert (row["problems"], row["calls"], row["stable"], row["largest"]) == (3, 15, 12, 12)
+    assert row["found"]["value"] == 6.0
+    assert 3.0 <= row["found"]["low"] < 6.0 < row["found"]["high"] <= 9.0
+
+
 def test_classes_of_chemistry():
     assert [kind_of(f) for f in ("LiF", "Na2SO4", "KCl", "TiN", "ZnS", "GaAs", "NiAl")] == [
         "fluoride", "oxide", "halide", "nitride", "chalcogenide", "pnictide", "other",
@@ -149,7 +201,7 @@ def test_classes_of_chemistry():
 def test_without_a_language_model_there_is_no_free_loop(problem, models):
     free = dataclasses.replace(problem, candidates=(), free=True)
     with pytest.raises(ValueError, match="language model"):
-        simulate("loop", free, Models(models.surrogate, None), BUDGET, 0)
+        simulate("loop", Desks(free, Models(models.surrogate, None)), BUDGET, 0)
 
 
 def test_the_command_runs_on_anybodys_files_and_goes_on_where_it_was(problem, tmp_path, capsys):
