@@ -13,6 +13,7 @@ import ray
 from discovery.generators.base import SamplingOptions
 from discovery.generators.zoo import load_generator
 from discovery.model_files import CARD, read_json, write_json
+from discovery.surrogates.dataset import Dataset
 from tune.plan import Plan
 from tune.records import Record, counts, median_of, ranked
 from tune.scoring import score
@@ -37,7 +38,9 @@ class Confirmed:
         return self.best["yield_low"] > self.median["yield_high"]
 
 
-def confirm(records: Sequence[Record], plan: Plan, storage: Storage, share: Share, supplies: Any) -> Confirmed | None:
+def confirm(
+    records: Sequence[Record], plan: Plan, storage: Storage, share: Share, material: Supplies | Dataset
+) -> Confirmed | None:
     """Sample the best and the median trial afresh: the best of many is partly the luckiest (the winner's curse).
 
     Args:
@@ -45,16 +48,17 @@ def confirm(records: Sequence[Record], plan: Plan, storage: Storage, share: Shar
         plan: of the search.
         storage: of the search.
         share: of the cluster for each of the two.
-        supplies: in Ray's object store.
+        material: what the trials worked with.
 
     Returns:
         None where nothing is to be confirmed: fewer than two finished trials, a surrogate, or ``--confirm 0``.
     """
     order = ranked(records, plan.goal)
-    if len(order) < 2 or plan.target != "generator" or not plan.confirm:
+    if len(order) < 2 or not isinstance(material, Supplies) or not plan.confirm:
         return None
     judge = ray.remote(num_cpus=share.cpus, num_gpus=share.gpus)(judged_afresh)
-    calls = [judge.remote(record, plan, storage, share, supplies) for record in (order[0], median_of(order))]
+    shared = ray.put(material)
+    calls = [judge.remote(record, plan, storage, share, shared) for record in (order[0], median_of(order))]
     return Confirmed(*ray.get(calls))
 
 
@@ -66,7 +70,7 @@ def judged_afresh(record: Record, plan: Plan, storage: Storage, share: Share, su
         generator = load_generator(folder)
         sampling = read_json(Path(folder) / CARD)["sampling"]
     options = SamplingOptions(sampling["constrained"], temperature=sampling["temperature"], top_p=sampling["top_p"])
-    return score(generator, supplies, options, plan.confirm, plan.seed + FRESH_SEED)
+    return score(generator.on(share.device), supplies, options, plan.confirm, plan.seed + FRESH_SEED)
 
 
 def fetch(record: Record, storage: Storage, folder: Path) -> None:

@@ -99,6 +99,7 @@ def scheduler_of(plan: Plan, space: Space) -> TrialScheduler:
             hyperparam_mutations=dict(changeable(space)),
             custom_explore_fn=partial(within, changeable(space)),
             log_config=False,
+            require_attrs=False,  # a trial that failed reports its cause alone
         )
     if plan.scheduler == "none":
         return FIFOScheduler()

@@ -37,7 +37,7 @@ class Recipe:
         return count_parameters(self.model)
 
 
-def recipe_of(config: Mapping[str, Any], plan: Plan, tokens: Mapping[str, int], device: str) -> Recipe:
+def recipe_of(config: Mapping[str, Any], plan: Plan, tokens: Mapping[str, int], device: str = "cpu") -> Recipe:
     """The recipe of a trial.
 
     Args:
@@ -46,8 +46,14 @@ def recipe_of(config: Mapping[str, Any], plan: Plan, tokens: Mapping[str, int], 
         tokens: of one pass over each training set.
         device: of torch.
     """
+    return recipe_with(sized(plan.model, size_of(config), plan.seed), config, plan, tokens, device=device)
+
+
+def recipe_with(
+    model: LanguageModel, config: Mapping[str, Any], plan: Plan, tokens: Mapping[str, int], *, device: str = "cpu"
+) -> Recipe:
+    """`recipe_of` for a model of any size."""
     variant = config.get(VARIANT, next(iter(tokens)))
-    model = sized(plan.model, size_of(config), plan.seed)
     passes = _passes(plan, count_parameters(model), tokens[variant]) * config.get(BUDGET, 1.0)
     epochs, share = schedule(passes)
     training = TrainingConfig(

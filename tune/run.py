@@ -8,9 +8,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
-import ray
 from ray import tune
 from ray.tune import Callback
 
@@ -41,11 +39,10 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Search:
-    """What a search found, and what its trials worked with."""
+    """What a search found, and what each of its trials took of the cluster."""
 
     records: list[Record]
     share: Share
-    supplies: Any  # in Ray's object store
     space: Space
 
 
@@ -67,13 +64,12 @@ def run_search(
     space = space_of(plan, variants)
     share = share_of(plan, cluster.cpus, cluster.gpus)
     storage.write_json(PLAN, plan.plain())
-    shared = ray.put(material)
     tuner = tuner_of(plan, storage, (share, material), space, quiet=quiet)
     random.seed(plan.seed)  # Ray's population-based training draws from it
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Ray Tune: about its own interfaces
         tuner.fit()
-    return Search(read_records(storage), share, shared, space)
+    return Search(read_records(storage), share, space)
 
 
 def check_storage(plan: Plan, storage: Storage, *, resume: bool) -> None:

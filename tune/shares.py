@@ -25,6 +25,11 @@ class Share:
         """Torch threads: one on a core that is shared, so that trials do not wait for each other's threads."""
         return max(1, int(self.cpus))
 
+    @property
+    def device(self) -> str:
+        """Of torch. A trial without a share of a GPU leaves those that it may see alone."""
+        return "cuda" if self.gpus and torch.cuda.is_available() else "cpu"
+
     def resources(self) -> dict[str, float]:
         """For `ray.tune.with_resources`."""
         return {"cpu": self.cpus, **({"gpu": self.gpus} if self.gpus else {})}

@@ -17,7 +17,6 @@ from ray import tune
 
 from discovery.checkpoints import read_history
 from discovery.errors import DiscoveryError
-from discovery.options import torch_device
 from discovery.surrogates import calibration
 from discovery.surrogates.dataset import Dataset
 from discovery.surrogates.ensemble import EnsembleSurrogate, element_counts, rounded, spread
@@ -52,22 +51,22 @@ def run_trial(config: Mapping[str, Any], plan: Plan, share: Share, supplies: Sup
         try:
             _take_up(work)
             if isinstance(supplies, Dataset):
-                train_surrogate(config, plan, supplies, work)
+                train_surrogate(config, (plan, share), supplies, work)
             else:
-                train_generator(config, plan, kept(supplies), work)
+                train_generator(config, (plan, share), kept(supplies), work)
         except Exception as error:  # whatever a trial dies of is its result: the search goes on
             tune.report({CAUSE: cause_of(error)})
 
 
-def train_generator(config: Mapping[str, Any], plan: Plan, supplies: Supplies, work: Path) -> None:
+def train_generator(config: Mapping[str, Any], asked: tuple[Plan, Share], supplies: Supplies, work: Path) -> None:
     """Train a language model, sample it and report what the samples hold."""
-    recipe = recipe_of(config, plan, supplies.tokens(), torch_device("auto"))
+    plan, share = asked
+    recipe = recipe_of(config, plan, supplies.tokens(), share.device)
     reports = [EpochReport(**entry) for entry in read_history(work / STATE)]
     on_epoch = partial(_epoch_done, supplies.tokens_per_atom, reports, work)
     hooks = Hooks(on_epoch, work / STATE, may_change=RETUNED)
     trained, history = recipe.model.fit(supplies.train[recipe.variant], supplies.valid, recipe.training, hooks)
-    device = recipe.training.device
-    found = score(trained.on(device), supplies, recipe.sampling, plan.samples, plan.seed)
+    found = score(trained.on(share.device), supplies, recipe.sampling, plan.samples, plan.seed)
     learned = _learned(history, supplies.tokens_per_atom)
     trained.with_card(card_of(config, recipe, {**learned, **found})).save(work / MODEL)
     cost = {"parameters": recipe.parameters, "petaflop": recipe.petaflop}
@@ -105,8 +104,9 @@ def card_of(config: Mapping[str, Any], recipe: Recipe, results: Mapping[str, flo
     }
 
 
-def train_surrogate(config: Mapping[str, Any], plan: Plan, data: Dataset, work: Path) -> None:
+def train_surrogate(config: Mapping[str, Any], asked: tuple[Plan, Share], data: Dataset, work: Path) -> None:
     """Train one member of an ensemble; judge it on one half of the validation part, calibrated on the other."""
+    plan, share = asked
     sizes, training = surrogate_recipe(config, plan, data.schemes)
 
     def on_epoch(report: SurrogateReport) -> None:
@@ -115,7 +115,7 @@ def train_surrogate(config: Mapping[str, Any], plan: Plan, data: Dataset, work: 
             raise DivergedError(f"the loss is no number in epoch {report.epoch}: a lower peak_rate may help")
         _report({"mae": mae, PROGRESS: 100.0 * report.epoch / training.all_epochs}, work)
 
-    network = train_member(data, training, work / STATE, on_epoch, sizes, device=torch_device("auto"))
+    network = train_member(data, training, work / STATE, on_epoch, sizes, device=share.device)
     counts = element_counts(data.compositions, data.rows("train"))
     surrogate, results = judged(EnsembleSurrogate((rounded(network),), {}, counts), data)
     parameters = sum(parameter.numel() for parameter in network.parameters())

@@ -137,16 +137,18 @@ class TrialMetrics:
         self._search = search
         own, trial = ("search",), ("search", "trial")
         self._trials = Gauge("discovery_tune_trials", "Trials by how they ended", (*own, "status"))
-        self._progress = Gauge("discovery_tune_progress", "Percent of a trial's training", trial)
         self._shown = {
-            name: Gauge(f"discovery_tune_{name}", f"Last {name} that a trial reported", trial)
-            for name in ("nll", "yield", "recovery", "mae", "train_seconds")
+            PROGRESS: Gauge("discovery_tune_progress", "Percent of a trial's training", trial),
+            "nll": Gauge("discovery_tune_nll", "Validation loss, nats per atom (surrogate: nats)", trial),
+            "mae": Gauge("discovery_tune_mae", "Validation error of a surrogate, eV/atom", trial),
+            "yield": Gauge("discovery_tune_yield", "Yield per 1,000 samples", trial),
+            "recovery": Gauge("discovery_tune_recovery", "Share of the held-out compounds recovered", trial),
+            "train_seconds": Gauge("discovery_tune_train_seconds", "Seconds of training", trial),
         }
 
     def show(self, record: Record, records: Sequence[Record]) -> None:
         """Show a trial's last report and how many trials ended how."""
         tags = {"search": self._search, "trial": str(record.number)}
-        self._progress.set(record.results.get(PROGRESS, 0.0), tags)
         for name, gauge in self._shown.items():
             if name in record.results:
                 gauge.set(record.results[name], tags)

@@ -108,7 +108,7 @@ def test_a_search_leaves_its_best_model_its_page_and_its_logs(models: Path, tmp_
     assert card["sampling"]["temperature"] == pytest.approx(result["config"]["temperature"])
     kept = records(storage)
     assert result["results"]["yield"] == max(record["results"]["yield"] for record in kept)
-    assert [len(record["curve"]) for record in kept] == [8, 8, 8, 8]
+    assert all(len(record["curve"]) >= 8 for record in kept)
     page = (storage / "search.html").read_text()
     assert "Learning curves" in page
     assert "http" not in page.replace("http://www.w3.org", "")
