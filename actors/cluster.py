@@ -16,7 +16,7 @@ from discovery.errors import ConfigError
 ADDRESS = "RAY_ADDRESS"  # Ray's own variable
 OBJECT_STORE_BYTES = 256 * 2**20  # of a local cluster; models and hull take about 50 MB, and live for one round
 KNOCK_SECONDS = 10.0
-PACKAGES = ("discovery", "actors")  # what the workers on other nodes import
+PACKAGES = ("discovery", "actors", "tune")  # what the workers on other nodes import
 
 
 class Cluster:
@@ -35,6 +35,11 @@ class Cluster:
     def gpus(self) -> int:
         """GPUs of the whole cluster."""
         return int(ray.cluster_resources().get("GPU", 0))
+
+    @property
+    def nodes(self) -> int:
+        """Machines of the cluster that are alive."""
+        return sum(bool(node["Alive"]) for node in ray.nodes())
 
     @property
     def dashboard_hint(self) -> str:

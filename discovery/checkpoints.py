@@ -16,6 +16,8 @@ from safetensors.torch import save_file
 
 from discovery.errors import WeightsError
 
+LATER = {"epoch_share": 1.0}  # settings that older checkpoints do not name, with the values they were made with
+
 
 @dataclass(frozen=True)
 class TrainingState:
@@ -64,7 +66,7 @@ def read_checkpoint(
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except (SafetensorError, KeyError, ValueError, OSError) as error:
         raise WeightsError(f"{path} is no checkpoint of a training ({error}): delete it and start again") from error
-    if any(progress["settings"].get(name) != value for name, value in settings.items()):
+    if any(progress["settings"].get(name, LATER.get(name)) != value for name, value in settings.items()):
         raise WeightsError(f"{path} belongs to a training with other settings: use the same ones or another --out")
     try:
         model.load_state_dict(_part(tensors, "model."))
@@ -79,6 +81,21 @@ def read_checkpoint(
         best_weights=_part(tensors, "best."),
         epochs_without_progress=progress["epochs_without_progress"],
     )
+
+
+def read_history(path: Path) -> tuple[dict[str, Any], ...]:
+    """The reports of a checkpoint's finished epochs; () where there is no checkpoint.
+
+    Raises:
+        WeightsError: the file is damaged.
+    """
+    if not path.exists():
+        return ()
+    try:
+        with safe_open(path, framework="pt") as file:
+            return tuple(json.loads((file.metadata() or {})["training"])["history"])
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        raise WeightsError(f"{path} is no checkpoint of a training ({error}): delete it and start again") from error
 
 
 def _part(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

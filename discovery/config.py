@@ -46,6 +46,7 @@ class CampaignConfig:
     max_per_system: int = 2  # of a batch from one chemical system
     constrained: bool = True  # sample within charge neutrality and the Pauling test
     temperature: float = 1.0  # of sampling
+    top_p: float = 1.0  # of sampling: share of the next token's mass that is drawn from; 1: all of it
     learn: bool = True  # refit the surrogate and fine-tune the generator after each round
     complete_hull: bool = True  # fill known phases without an energy with the surrogate's prediction, marked as such
     constraints: Constraints = field(default_factory=Constraints)
@@ -69,6 +70,8 @@ class CampaignConfig:
             raise ConfigError(f"scatter {self.scatter} is in eV/atom: give a value from 0 to 10, such as 0.1")
         if self.temperature <= 0:
             raise ConfigError(f"temperature {self.temperature} must be positive: 1 samples the model as it is")
+        if not 0 < self.top_p <= 1:
+            raise ConfigError(f"--top-p {self.top_p} is a share of the mass: give a value above 0, at most 1")
 
     def to_toml(self) -> str:
         """The configuration as TOML text; unset values are left out."""

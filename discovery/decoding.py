@@ -120,6 +120,8 @@ def _checked_grammar(order: Order, max_atoms: int) -> Grammar[Any]:
     options = order.options
     if not options.temperature > 0 or options.batch_size < 1 or order.n < 0:
         raise ConfigError("sampling needs a temperature above 0, a batch size of 1 or more and n of 0 or more")
+    if not 0 < options.top_p <= 1:
+        raise ConfigError(f"top-p {options.top_p} is a share of the mass: give a value above 0, at most 1")
     return grammar_of(options, max_atoms)
 
 
@@ -161,7 +163,7 @@ class _Stream:
         """
         rng, grammar = self._order.rng, self._grammar
         scores = np.stack([grammar.scores(state) for state in self.prefixes.states])
-        rows = _extended(self._rows, logits, scores, rng, self._order.options.temperature)
+        rows = _extended(self._rows, logits, scores, rng, self._order.options)
         origins = survivors(rows.log_weight, rng) if grammar.selective else None
         rows = rows if origins is None else rows.of(origins)
         self._rows, self.prefixes, parents = _branched(rows, self.prefixes, grammar)
@@ -204,11 +206,16 @@ def _sample_batch(decoder: Decoder, streams: Sequence[_Stream]) -> None:
 
 
 def _extended(
-    rows: _Rows, logits: NDArray[np.float64], scores: NDArray[np.float64], rng: np.random.Generator, temperature: float
+    rows: _Rows,
+    logits: NDArray[np.float64],
+    scores: NDArray[np.float64],
+    rng: np.random.Generator,
+    options: SamplingOptions,
 ) -> _Rows:
     """The rows after one more token each; logits and scores are those of the prefixes, shape (prefixes, vocabulary)."""
-    scored = _log_softmax(logits / temperature) + scores
+    scored = _log_softmax(logits / options.temperature) + scores
     log_mass = np.log(np.exp(scored).sum(axis=1))
+    scored = nucleus(scored, options.top_p)
     unfinished = np.flatnonzero(rows.prefix != NOTHING)
     which = rows.prefix[unfinished]
     drawn = draw(scored[which], rng)
@@ -250,6 +257,21 @@ def survivors(log_weights: NDArray[np.float64], rng: np.random.Generator) -> NDA
     points = (rng.random() + np.arange(len(weights))) / len(weights)
     origins = np.searchsorted(weights.cumsum() / weights.sum(), points, side="right")
     return np.minimum(origins, len(weights) - 1)  # rounding may leave the last sum below 1
+
+
+def nucleus(logits: NDArray[np.float64], top_p: float) -> NDArray[np.float64]:
+    """Logits of shape (rows, vocabulary), minus infinity outside the likeliest tokens with the share `top_p` together.
+
+    The token that reaches the share is kept, so that one is always left (Holtzman et al., ICLR 2020).
+    """
+    if top_p >= 1:
+        return logits
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+    order = np.argsort(-weights, axis=1, kind="stable")
+    ordered = np.take_along_axis(weights, order, axis=1) / weights.sum(axis=1, keepdims=True)
+    kept = np.empty(logits.shape, dtype=bool)
+    np.put_along_axis(kept, order, ordered.cumsum(axis=1) - ordered < top_p, axis=1)
+    return np.where(kept, logits, -np.inf)
 
 
 def draw(logits: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:

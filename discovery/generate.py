@@ -55,6 +55,8 @@ def parser() -> argparse.ArgumentParser:
         metavar="X",
         help="0 to 1: even out how often the model writes each element (0.5: rare ones several times as often)",
     )
+    options.add_argument("--temperature", type=float, default=1.0, metavar="T", help="1 samples the model as it is")
+    options.add_argument("--top-p", type=float, default=1.0, metavar="P", help="share of the next token's mass")
     options.add_argument("--out", required=True, type=Path, metavar="FILE.csv")
     add_constraint_options(options)
     return options
@@ -67,7 +69,8 @@ def main(argv: list[str] | None = None) -> int:
         raise ConfigError(f"--n {args.n}: give 1 or more")
     if args.seed < 0:
         raise ConfigError(f"--seed {args.seed}: give 0 or more")
-    options = SamplingOptions(constrained=args.constrained, constraints=constraints_from(args))
+    limits = constraints_from(args)
+    options = SamplingOptions(args.constrained, limits, args.temperature, top_p=args.top_p)
     if not args.out.parent.is_dir():
         raise DataError(f"{args.out.parent} is no folder: make it, or choose another --out")
     template = None if args.template is None else Template.parse(args.template)

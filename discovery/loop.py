@@ -52,6 +52,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--acquisition", help=f"one of {', '.join(ACQUISITIONS)} (default {defaults.acquisition})")
     p.add_argument("--costs", type=costs_from, metavar="potential=1,dft=1000", help="cheap looks before the oracle")
     p.add_argument("--tolerance", type=float, help="eV/atom above the hull that still counts as stable (default 0.1)")
+    p.add_argument("--temperature", type=float, help="of sampling (default 1); the card of a searched model names one")
+    p.add_argument("--top-p", type=float, help="of sampling: draw from this share of the next token's mass (default 1)")
     add_constraint_options(p)
     return p
 

@@ -133,7 +133,7 @@ def _candidates(
             screened = annotate(formulas, config.candidates, context, config.constraints)
         seconds |= spent
         return screened
-    options = SamplingOptions(config.constrained, config.constraints, config.temperature)
+    options = SamplingOptions(config.constrained, config.constraints, config.temperature, top_p=config.top_p)
     with _timed(observer, number, "generate", config.candidates_per_round) as spent:
         samples = workers.generate(config.candidates_per_round, seed, options)
     seconds |= spent

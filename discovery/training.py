@@ -44,12 +44,15 @@ class TrainingConfig:
     patience: int = 5  # epochs without a better validation loss before training ends
     device: str = "cpu"
     seed: int = 0
+    epoch_share: float = 1.0  # of the batches that an epoch trains on, drawn anew in each epoch
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.tokens_per_batch < 1 or self.patience < 1:
             raise ConfigError("epochs, tokens_per_batch and patience must be 1 or more")
         if not self.peak_learning_rate > 0:
             raise ConfigError(f"the learning rate must be positive, not {self.peak_learning_rate}")
+        if not 0 < self.epoch_share <= 1:
+            raise ConfigError(f"epoch_share is a share of the data above 0, at most 1, not {self.epoch_share}")
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,7 @@ class Hooks:
 
     on_epoch: Callable[[EpochReport], None] | None = None
     checkpoint: Path | None = None  # written after every epoch; training resumes from it where it exists
+    may_change: frozenset[str] = MAY_CHANGE  # settings that may differ from those of the checkpoint
 
 
 def pad(sequences: Sequence[Sequence[int]]) -> NDArray[np.int16]:
@@ -166,6 +170,7 @@ def _run_epoch(
     config, done = position
     began = time.perf_counter()
     cut = batches(data.train, config.tokens_per_batch, np.random.default_rng([config.seed, done]))
+    cut = cut[: max(1, round(config.epoch_share * len(cut)))]
     model.train()
     total, scored = 0.0, 0
     with _seeded(config.device, TRAINING, config.seed, done):
@@ -227,7 +232,7 @@ def _optimizer(model: torch.nn.Module, config: TrainingConfig) -> torch.optim.Op
 def _resume(
     model: torch.nn.Module, optimizer: torch.optim.Optimizer, config: TrainingConfig, hooks: Hooks
 ) -> TrainingState:
-    settings = {key: value for key, value in asdict(config).items() if key not in MAY_CHANGE}
+    settings = {key: value for key, value in asdict(config).items() if key not in hooks.may_change}
     if hooks.checkpoint is None or not hooks.checkpoint.exists():
         return TrainingState(settings=settings)
     return read_checkpoint(hooks.checkpoint, model, optimizer, settings)

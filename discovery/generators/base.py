@@ -30,6 +30,9 @@ class SamplingOptions:
     )  # the user's element and size limits; honoured in either mode
     temperature: float = 1.0
     batch_size: int = 512
+    # only the likeliest tokens that together have this share of the mass are drawn (nucleus sampling, Holtzman et al.,
+    # ICLR 2020); 1: all. Where sequences are written from left to right
+    top_p: float = 1.0
     # log-weight of each element of the vocabulary: compositions are drawn in proportion to p(x) and the weights of
     # their elements; empty: p(x) alone. See `discovery.generators.rarity`. Language models only
     element_scores: tuple[float, ...] = ()

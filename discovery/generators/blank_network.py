@@ -34,6 +34,7 @@ class BlankConfig:
     heads: int
     positions: int = 31  # tokens of a canvas: 30 atoms and a blank
     left_to_right: float = 0.5  # share of training sequences written from left to right; the others in any order
+    dropout: float = 0.0  # in training, of what attention and feed-forward add
 
     def __post_init__(self) -> None:
         if min(self.layers, self.width, self.heads) < 1 or self.width % self.heads or self.positions < 2:
@@ -45,9 +46,9 @@ class BlankConfig:
 class Block(nn.Module):
     """One transformer layer, normalised before its two parts; every token sees the whole canvas."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.dropout = heads, dropout
         self.attention_norm, self.feed_forward_norm = nn.LayerNorm(width), nn.LayerNorm(width)
         self.queries_keys_values = nn.Linear(width, 3 * width)
         self.mix = nn.Linear(width, width)
@@ -55,10 +56,13 @@ class Block(nn.Module):
 
     def forward(self, states: Tensor, visible: Tensor | None) -> Tensor:
         """States of shape (batch, length, width); `visible` of shape (batch, 1, 1, length), None where all are."""
-        states = states + self._attend(self.attention_norm(states), visible)
+        states = states + self._dropped(self._attend(self.attention_norm(states), visible))
         inner = functional.gelu(self.expand(self.feed_forward_norm(states)), approximate="tanh")
         contracted: Tensor = self.contract(inner)
-        return states + contracted
+        return states + self._dropped(contracted)
+
+    def _dropped(self, states: Tensor) -> Tensor:
+        return functional.dropout(states, self.dropout, self.training) if self.dropout else states
 
     def _attend(self, states: Tensor, visible: Tensor | None) -> Tensor:
         batch, length, width = states.shape
@@ -79,7 +83,7 @@ class BlankNetwork(nn.Module):
         self.tokens = nn.Embedding(SIZE, width)
         self.places = nn.Embedding(config.positions, width)
         self.modes = nn.Embedding(2, width)  # any order, left to right
-        self.blocks = nn.ModuleList(Block(width, config.heads) for _ in range(config.layers))
+        self.blocks = nn.ModuleList(Block(width, config.heads, config.dropout) for _ in range(config.layers))
         self.norm = nn.LayerNorm(width)
         self.where = nn.Linear(width, 1)
         self.what = nn.Linear(width, WORDS)

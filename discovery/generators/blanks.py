@@ -22,7 +22,7 @@ from discovery.composition import amounts
 from discovery.generators.base import SamplingOptions
 from discovery.generators.blank_likelihood import LeftToRightDecoder, left_to_right_scores, to_numpy, to_tensor
 from discovery.generators.blank_network import BlankConfig, BlankNetwork, blank_loss
-from discovery.generators.gaps import DEAD, Limits, allowed, draw_elements
+from discovery.generators.gaps import DEAD, Limits, allowed, draw_elements, refuse_top_p
 from discovery.generators.network import NetworkGenerator, load_parts
 from discovery.records import Sample
 from discovery.templates import Template, accepts, check_fits, keep_accepted
@@ -73,6 +73,7 @@ class BlankGenerator(NetworkGenerator):
         """
         if decoding.grammar_of(options, self.max_atoms).selective:
             return decoding.sample(LeftToRightDecoder(self.network, self.max_atoms), n, rng, options)
+        refuse_top_p(options)
         limits = Limits.of(options.constraints, self.max_atoms, ordered=False)
         drawn = self._in_own_order((BLANK,), n, (rng, options), limits)
         return self._scored(drawn)
@@ -83,6 +84,7 @@ class BlankGenerator(NetworkGenerator):
         Raises:
             ConstraintError: there are none, or too few; see `discovery.templates.keep_accepted`.
         """
+        refuse_top_p(options)
         check_fits(template, options.constraints, self.max_atoms, constrained=options.constrained)
         limits = Limits.of(options.constraints, self.max_atoms, ordered=True)
         accepted = accepts(options.constraints, constrained=options.constrained)
@@ -195,4 +197,5 @@ def insert(
 def _from_config(architecture: str, config: dict[str, Any]) -> BlankNetwork | None:
     if architecture != ARCHITECTURE:
         return None
-    return BlankNetwork(BlankConfig(**{field.name: config[field.name] for field in fields(BlankConfig)}))
+    named = [field.name for field in fields(BlankConfig) if field.name in config]  # older folders lack later fields
+    return BlankNetwork(BlankConfig(**{name: config[name] for name in named}))

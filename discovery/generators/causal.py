@@ -115,9 +115,10 @@ class CausalFamily:
         """An untrained model in a preset size."""
         return self.of_size(*self.sizes[preset]).with_card({"preset": preset})
 
-    def of_size(self, layers: int, width: int, heads: int) -> CausalGenerator:
+    def of_size(self, layers: int, width: int, heads: int, dropout: float = 0.0) -> CausalGenerator:
         """An untrained model of any size."""
-        network = self.network(self.config(layers, width, heads)).eval()
+        config = self.config(layers, width, heads)
+        network = self.network(models.with_dropout(config, dropout) if dropout else config).eval()
         return CausalGenerator(self.name, network, step=self.step)
 
     def load(self, folder: Path) -> CausalGenerator:

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from discovery.constraints import Constraints
 from discovery.decoding import draw
+from discovery.errors import ConfigError
+from discovery.generators.base import SamplingOptions
 from discovery.vocabulary import ELEMENTS, FIRST_ELEMENT, SIZE, START, element_id
 
 WORDS = len(ELEMENTS)
@@ -55,6 +57,16 @@ def allowed(canvas: NDArray[np.int64], places: NDArray[np.int64], limits: Limits
     highest = np.minimum.accumulate(reversed_ids, axis=1)[:, ::-1][rows, places]
     ids = np.arange(FIRST_ELEMENT, SIZE)
     return np.asarray(free & (ids >= lowest[:, None]) & (ids <= highest[:, None]))
+
+
+def refuse_top_p(options: SamplingOptions) -> None:
+    """Gaps are filled in any order, where no nucleus of a next token exists.
+
+    Raises:
+        ConfigError: one was asked for.
+    """
+    if options.top_p != 1:
+        raise ConfigError("top-p cuts what is written from left to right: leave it out, or sample with --constrained")
 
 
 def draw_elements(

@@ -22,7 +22,7 @@ from discovery import decoding, model_files, vocabulary
 from discovery.composition import amounts
 from discovery.errors import ConstraintError
 from discovery.generators.base import SamplingOptions
-from discovery.generators.gaps import DEAD, Limits, allowed, draw_elements
+from discovery.generators.gaps import DEAD, Limits, allowed, draw_elements, refuse_top_p
 from discovery.generators.masked_network import (
     ARCHITECTURE,
     MAX_ATOMS,
@@ -106,6 +106,7 @@ class MaskedGenerator(NetworkGenerator):
         """
         if decoding.grammar_of(options, MAX_ATOMS).selective:
             return self._under_grammar(n, rng, options)
+        refuse_top_p(options)
         limits = Limits.of(options.constraints, MAX_ATOMS, ordered=False)
         lengths = self._draw_lengths(n, rng, (1, limits.atoms))
         canvases = [np.full(length, MASK) for length in lengths]
@@ -122,6 +123,7 @@ class MaskedGenerator(NetworkGenerator):
         Raises:
             ConstraintError: there are none, or too few; see `discovery.templates.keep_accepted`.
         """
+        refuse_top_p(options)
         check_fits(template, options.constraints, MAX_ATOMS, constrained=options.constrained)
         limits = Limits.of(options.constraints, MAX_ATOMS, ordered=True)
         accepted = accepts(options.constraints, constrained=options.constrained)

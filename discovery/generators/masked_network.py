@@ -25,8 +25,8 @@ TOO_SHORT = -30.0  # logit of <end> before the drawn length: drawn only where th
 SCORING_BATCH = 1024  # sequences
 
 
-def untrained(layers: int, width: int, heads: int) -> RobertaForMaskedLM:
-    """A RoBERTa over our vocabulary, every length equally likely, without dropout."""
+def untrained(layers: int, width: int, heads: int, dropout: float = 0.0) -> RobertaForMaskedLM:
+    """A RoBERTa over our vocabulary, every length equally likely."""
     config = RobertaConfig(
         vocab_size=vocabulary.SIZE,
         max_position_embeddings=PAD + 1 + MAX_ATOMS + 1,  # RoBERTa counts positions from the pad's id + 1
@@ -34,8 +34,8 @@ def untrained(layers: int, width: int, heads: int) -> RobertaForMaskedLM:
         hidden_size=width,
         num_attention_heads=heads,
         intermediate_size=4 * width,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
         type_vocab_size=1,
         pad_token_id=PAD,
         bos_token_id=START,

@@ -1,9 +1,10 @@
 """The causal networks of `transformers`, over our vocabulary, in any size.
 
-No dropout: on a CPU it costs more than it gives with 1 M parameters. The GELU is the tanh form in torch's fused
-version: the same function as `gelu_new`, a fifth faster in training. Pads stand on the right, where a causal network's
-real tokens cannot see them, so no pad id is set (with one, some networks look for pads at every step). BART alone needs
-it: its class would take token 1, our start, for the pad, and learn nothing from reading it.
+No dropout unless `with_dropout` says so: on a CPU it costs more than it gives with 1 M parameters. The GELU is the
+tanh form in torch's fused version: the same function as `gelu_new`, a fifth faster in training. Pads stand on the
+right, where a causal network's real tokens cannot see them, so no pad id is set (with one, some networks look for pads
+at every step). BART alone needs it: its class would take token 1, our start, for the pad, and learn nothing from
+reading it.
 """
 
 from __future__ import annotations
@@ -28,6 +29,11 @@ from discovery.vocabulary import END, PAD, START
 CONTEXT = 32  # <start>, at most 30 atoms, <end>
 OURS: Mapping[str, int] = {"vocab_size": vocabulary.SIZE, "bos_token_id": START, "eos_token_id": END}
 NO_DROPOUT: Mapping[str, float] = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+DROPOUTS = (  # what the rates are called in the configurations of the families
+    *NO_DROPOUT,
+    *("resid_dropout", "embed_dropout", "attention_dropout", "dropout"),
+    *("hidden_dropout_prob", "attention_probs_dropout_prob"),
+)
 GELU = "gelu_pytorch_tanh"
 
 Step = Callable[[Any, torch.Tensor, DynamicCache], torch.Tensor]
@@ -103,6 +109,12 @@ def bart_config(layers: int, width: int, heads: int) -> BartConfig:
         **{f"{side}_{name}": value for side in ("encoder", "decoder") for name, value in sizes.items()},
         **OURS,
     )
+
+
+def with_dropout(config: Any, rate: float) -> Any:
+    """The configuration, of any family, with one rate of dropout everywhere."""
+    rates = {name: rate for name in DROPOUTS if hasattr(config, name)}
+    return type(config).from_dict({**config.to_dict(), **rates})
 
 
 def gpt_network(config: OpenAIGPTConfig) -> OpenAIGPTLMHeadModel:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from importlib.resources import files
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,17 @@ class Bar:
 
 
 Cell = str | Bar  # a string is markup: escape what is not ours
+
+
+def document(title: str, body: str) -> str:
+    """A whole page that needs no other file and no network."""
+    style = files("discovery.report").joinpath("style.css").read_text(encoding="utf-8")
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{style}</style></head>"
+        f"<body><main>{body}</main></body></html>\n"
+    )
 
 
 def section(title: str, *parts: str) -> str:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from html import escape
 from importlib.metadata import version
-from importlib.resources import files
 from itertools import accumulate
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from discovery.records import RoundRecord
 from discovery.report.charts import calibration_chart, discovery_chart, error_chart, parity_chart
 from discovery.report.elements import element_map
 from discovery.report.hulls import best_systems, binary_diagram, decomposition_table, marks, ternary_diagram
-from discovery.report.markup import paragraph, section
+from discovery.report.markup import document, paragraph, section
 from discovery.report.tables import all_candidates, best_table, funnel_table, learning_table, reject_tables, stage_table
 
 BEST = 20  # candidates in the table, and those whose systems are drawn
@@ -67,15 +66,9 @@ def report_text(campaign: Campaign, summary: Mapping[str, object]) -> str:
 
 def page(story: Story) -> str:
     """The whole document."""
-    style = files("discovery.report").joinpath("style.css").read_text(encoding="utf-8")
     sections = _outcome_sections(story) if story.found else [paragraph("No compound has been validated yet.")]
     body = "".join([_head(story), *sections, *_round_sections(story), _provenance(story)])
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Discovery campaign {escape(story.campaign.folder.name)}</title><style>{style}</style></head>"
-        f"<body><main>{body}</main></body></html>\n"
-    )
+    return document(f"Discovery campaign {story.campaign.folder.name}", body)
 
 
 def _story(campaign: Campaign, summary: Mapping[str, object]) -> Story:

@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 DASHBOARD = json.loads((ROOT / "deploy" / "grafana.json").read_text())
+MAKERS = ("actors/metrics.py", "tune/watching.py", "serve/app.py")
 SUFFIXES = {"Gauge": {""}, "Counter": {"_total"}, "Histogram": {"_bucket", "_sum", "_count"}}
 PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 QUERIES = [target["expr"] for panel in PANELS for target in panel["targets"]]
@@ -16,7 +17,7 @@ QUERIES = [target["expr"] for panel in PANELS for target in panel["targets"]]
 
 def made_here() -> dict[str, str]:
     """Names of our metrics with their kinds, from the code that makes them."""
-    text = "".join((ROOT / path).read_text() for path in ("actors/metrics.py", "serve/app.py"))
+    text = "\n".join((ROOT / place).read_text() for place in MAKERS)
     return {name: kind for kind, name in re.findall(r'(Gauge|Counter|Histogram)\(\s*"(discovery_\w+)"', text)}
 
 
@@ -65,7 +66,8 @@ def test_rays_metrics_exist():
 def test_our_labels_exist():
     tags = {
         "le",
-        *re.findall(r'"(campaign|stage|reached|reason|oracle)"', (ROOT / "actors" / "metrics.py").read_text()),
+        *re.findall(r'"(campaign|stage|reached|reason|oracle)"', (ROOT / MAKERS[0]).read_text()),
+        *re.findall(r'"(search|trial|status)"', (ROOT / MAKERS[1]).read_text()),
     }
     for query in QUERIES:
         if "ray_discovery_" not in query or "ray_discovery_batch" in query:  # Serve labels its deployments' batches
@@ -73,7 +75,9 @@ def test_our_labels_exist():
         grouped = {label.strip() for group in re.findall(r"by \(([^)]*)\)", query) for label in group.split(",")}
         asked = set(re.findall(r'(\w+)=~?"', query))
         assert grouped | asked <= tags, query
-        assert 'campaign=~"$campaign"' in query, f"{query} would mix campaigns that were not chosen"
+        assert 'campaign=~"$campaign"' in query or "ray_discovery_tune_" in query, (
+            f"{query} would mix campaigns that were not chosen"
+        )
 
 
 def test_panels_do_not_overlap_and_have_their_own_ids():
