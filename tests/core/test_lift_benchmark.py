@@ -81,7 +81,10 @@ def test_every_arm_in_small_and_again_from_its_files(
     assert by_arm["LIFT"]["mae_by_seed"] != by_arm["LIFT, random weights"]["mae_by_seed"]
     assert "| LIFT, no pretext tasks |" in (out / "table.md").read_text()
 
-    monkeypatch.setattr(lift_arms, "composition_arm", None)  # nothing is measured again
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("nothing is measured again")
+
+    monkeypatch.setattr(lift_arms, "train_lift", refuse)
     assert lift.main(words) == 0
     assert json.loads(capsys.readouterr().out)["runs"] == first["runs"]
     with pytest.raises(ConfigError, match="--arms"):

@@ -44,6 +44,10 @@ class Answerer(Protocol):
     def schemes(self) -> tuple[str, ...]:
         """Names that a question may hold."""
 
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+
     def answers(self, formulas: Sequence[str], scheme: str) -> Answers:
         """Answers to one question for each formula; equal calls give equal answers."""
 
@@ -57,7 +61,7 @@ class Answerer(Protocol):
         config: TrainingConfig,
         hooks: Hooks | None = None,
     ) -> tuple[Self, list[EpochReport]]:
-        """The model after a training, and a report for each epoch.
+        """The model after a training where it is, and a report for each epoch; `config.device` must be its own.
 
         With `valid` the weights of the best epoch are kept, otherwise those of the last.
         """

@@ -15,7 +15,7 @@ from discovery.labels import read_labels
 from discovery.options import torch_device
 from discovery.surrogates.base import Labels
 from discovery.surrogates.dataset import SPLIT_SEED, TEST_SHARE, VALIDATION_SHARE, Dataset, load_dataset
-from discovery.surrogates.evaluation import rounded_results
+from discovery.surrogates.evaluation import labelled, rounded_results
 from discovery.surrogates.from_labels import labelled_dataset
 from discovery.surrogates.lift.base import Answerer
 from discovery.surrogates.lift.composition_model import CompositionModel
@@ -130,7 +130,7 @@ def make_card(args: argparse.Namespace, surrogate: LiftSurrogate, data: Dataset,
         "command": command,
         "started_from": args.base or (f"random weights, sizes of {args.start}" if args.from_scratch else args.start),
         "schemes": list(surrogate.schemes),
-        "compositions": {part: len(data.rows(part)) for part in ("train", "validation", "test")},
+        "training_labels": {scheme: len(labelled(data, "train", scheme)[0]) for scheme in surrogate.schemes},
         "split": f"by BLAKE2b hash of '{SPLIT_SEED}:' and the reduced formula, for all schemes at once: "
         f"{TEST_SHARE:.0%} test, {VALIDATION_SHARE:.0%} validation (epoch, calibration), the rest training",
         "calibration": "Student's t, maximum likelihood on the validation part; factors in config.json",

@@ -83,6 +83,11 @@ class CompositionModel:
         network.load_state_dict(dict(tensors), strict=False)  # what is tied to a loaded tensor is missing
         return cls(config["family"], network.eval(), tuple(config["schemes"]))
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return torch.device(self.network.device)
+
     def from_scratch(self, seed: int) -> CompositionModel:
         """The same architecture with random weights: the control."""
         with torch.random.fork_rng(devices=[]):
@@ -131,7 +136,7 @@ class CompositionModel:
 
     def loss_of(self, examples: Sequence[Example]) -> float:
         """See `Answerer`."""
-        config = TrainingConfig(device=str(self.network.device))
+        config = TrainingConfig(device=str(self.device))
         return evaluate(self.network, self._sequences(examples), answer_loss, config)
 
     def taught(
@@ -141,11 +146,11 @@ class CompositionModel:
         config: TrainingConfig,
         hooks: Hooks | None = None,
     ) -> tuple[Self, list[EpochReport]]:
-        """See `Answerer`; `config.device` is where it is trained."""
+        """See `Answerer`."""
         data = TrainingData(self._sequences(examples), self._sequences(valid))
         network = copy.deepcopy(self.network)
         history = train(Learning(network), data, jittered_loss, config, hooks)
-        return replace(self, network=network.to(self.network.device).eval()), history
+        return replace(self, network=network.eval()), history
 
     def toward(self, other: Self, share: float) -> Self:
         """See `Answerer`."""
@@ -159,7 +164,7 @@ class CompositionModel:
 
     def on(self, device: str) -> Self:
         """The same model on a torch device."""
-        if torch.device(device) == self.network.device:
+        if torch.device(device) == self.device:
             return self
         return replace(self, network=copy.deepcopy(self.network).to(device))
 

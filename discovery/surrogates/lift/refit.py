@@ -36,7 +36,7 @@ def refit_answerer(model: Model, new: Sequence[Example], old: Sequence[Example],
         raise DataError("a label without a finite formation energy cannot be learned: leave it out of the refit")
     drawn = [old[row] for row in rng.permutation(len(old))[: REPLAYED + GUARDED]]
     guard, replay = drawn[: len(drawn) // 3], drawn[len(drawn) // 3 :]
-    config = replace(CONFIG, seed=int(rng.integers(2**31)))
+    config = replace(CONFIG, seed=int(rng.integers(2**31)), device=str(model.device))
     student, _ = model.taught([*(REPEATS * list(new)), *replay], (), config)
     return held_back(model, student, guard)
 

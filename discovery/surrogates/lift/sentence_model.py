@@ -16,6 +16,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 
 from discovery.errors import ConfigError, WeightsError
 from discovery.model_files import short_hash
@@ -113,7 +114,7 @@ class SentenceModel:
         seen = torch.zeros_like(ids)
         for row, tokens in enumerate(questions):  # padded on the left, where generation goes on
             ids[row, width - len(tokens) :], seen[row, width - len(tokens) :] = torch.tensor(tokens), 1
-        device = self._device
+        device = self.device
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(_seed(scheme, *formulas))
             made = self.network.eval().generate(
@@ -131,7 +132,7 @@ class SentenceModel:
 
     def loss_of(self, examples: Sequence[Example]) -> float:
         """See `Answerer`."""
-        config = TrainingConfig(device=str(self._device))
+        config = TrainingConfig(device=str(self.device))
         return evaluate(self.network, self._sequences(examples), answer_loss, config)
 
     def taught(
@@ -145,7 +146,7 @@ class SentenceModel:
         data = TrainingData(self._sequences(examples), self._sequences(valid))
         network = self._copied()
         history = train(Learning(network), data, answer_loss, config, hooks)
-        return replace(self, network=network.to(self._device).eval()), history
+        return replace(self, network=network.eval()), history
 
     def toward(self, other: Self, share: float) -> Self:
         """See `Answerer`."""
@@ -156,7 +157,7 @@ class SentenceModel:
 
     def on(self, device: str) -> Self:
         """The same model on a torch device."""
-        if torch.device(device) == self._device:
+        if torch.device(device) == self.device:
             return self
         return replace(self, network=copy.deepcopy(self.network).to(device))
 
@@ -174,7 +175,8 @@ class SentenceModel:
         }
 
     @property
-    def _device(self) -> torch.device:
+    def device(self) -> torch.device:
+        """Where the weights are."""
         return torch.device(next(self.network.parameters()).device)
 
     def _copied(self) -> Any:
@@ -210,7 +212,7 @@ def load_base(base: str) -> tuple[Any, Any]:
     try:
         tokenizer = AutoTokenizer.from_pretrained(base)
         network = AutoModelForCausalLM.from_pretrained(base, use_safetensors=True, dtype=torch.float32)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise WeightsError(
             f"the language model {base!r} cannot be loaded ({reason}): give a local folder with config.json, "

@@ -82,7 +82,10 @@ class LiftSurrogate:
         The epistemic part is that of elements without training data, and where no answer was a number, for which the
         mean of the training labels stands, their standard deviation.
         """
-        answers = self.answers(formulas, scheme)
+        return self.calibrated(self.answers(formulas, scheme), formulas, scheme)
+
+    def calibrated(self, answers: Answers, formulas: Sequence[str], scheme: str) -> Prediction:
+        """The prediction that answers to these questions amount to."""
         silent = np.isnan(answers.centre)
         aleatoric = self.calibrations[scheme].apply(answers.spread, answers.spread)[1]
         unseen = unseen_std(self.element_counts, encode(formulas)) if len(formulas) else np.zeros(0)
@@ -123,7 +126,9 @@ class LiftSurrogate:
         return [Example(example.formula, way.scheme, example.energy - way.offset) for example, way in ways]
 
     def on(self, device: str) -> LiftSurrogate:
-        """The same surrogate computing on `device`, such as "cuda"."""
+        """The same surrogate computing on `device`, such as "cuda"; itself where it lies there already."""
+        if self.answerer.device == torch.device(device):
+            return self
         return replace(self, answerer=self.answerer.on(device))
 
     def save(self, folder: Path) -> None:

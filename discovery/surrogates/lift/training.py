@@ -69,7 +69,7 @@ def train_lift(answerer: Answerer, data: Dataset, config: LiftConfig, hooks: Hoo
     examples = examples_of(data, answerer.schemes, "train")
     if not examples:
         raise DataError(f"no training label of scheme {', '.join(answerer.schemes)}: give others")
-    taught, elements = answerer, _elements(data)
+    taught, elements = answerer.on(config.device), _elements(data)
     if config.pretext:
         made = pretext_examples(elements, config.pretext, np.random.default_rng([config.seed, 1]))
         taught, _ = taught.taught(made, (), config.stage(1), _first_stage(hooks))
@@ -110,7 +110,8 @@ def measured(surrogate: LiftSurrogate, data: Dataset, most: int = 10**9) -> dict
         if not len(rows):
             continue
         formulas = [data.formulas[row] for row in rows]
-        prediction, answers = surrogate.predict(formulas, scheme), surrogate.answers(formulas, scheme)
+        answers = surrogate.answers(formulas, scheme)
+        prediction = surrogate.calibrated(answers, formulas, scheme)
         error, freedom = prediction.mean - labels, surrogate.calibrations[scheme].degrees_of_freedom
         found[scheme] = {
             "n": len(rows),
