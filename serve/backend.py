@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
+from discovery.errors import DiscoveryError
 from serve.campaigns import Store
 from serve.errors import BusyError, TooManyError
 from serve.gathering import Gatherer
@@ -90,8 +91,12 @@ class LocalInference:
         self._settings = settings
         self._lock = threading.Lock()
         self._is_ready = False
-        self._generations = Gatherer(lambda requests: self._alone(service.generate_many, requests), BATCH)
-        self._rankings = Gatherer(lambda requests: self._alone(service.rank_many, requests), BATCH)
+        self._generations: Gatherer[Generation, Row | DiscoveryError] = Gatherer(
+            lambda requests: self._alone(service.generate_many, requests), BATCH
+        )
+        self._rankings: Gatherer[Ranking, list[Row] | DiscoveryError] = Gatherer(
+            lambda requests: self._alone(service.rank_many, requests), BATCH
+        )
 
     async def generate(self, request: Generation) -> Row:
         """The answer to one request."""

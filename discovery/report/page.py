@@ -28,6 +28,7 @@ HULL_LEGEND = (
     "The reference's phases are dots, the finds of this campaign diamonds; hollow marks lie above the hull. "
     "Grey dots and * mark known phases whose energy the surrogate predicted. Hover a mark for its energy."
 )
+STYLES = ("shared.css", "style.css")
 PACKAGES = ("torch", "transformers", "pymatgen", "smact", "chgnet", "ase", "numpy")
 
 
@@ -67,7 +68,7 @@ def report_text(campaign: Campaign, summary: Mapping[str, object]) -> str:
 
 def page(story: Story) -> str:
     """The whole document."""
-    style = files("discovery.report").joinpath("style.css").read_text(encoding="utf-8")
+    style = "".join(files("discovery.report").joinpath(name).read_text(encoding="utf-8") for name in STYLES)
     sections = _outcome_sections(story) if story.found else [paragraph("No compound has been validated yet.")]
     body = "".join([_head(story), *sections, *_round_sections(story), _provenance(story)])
     return (
