@@ -30,8 +30,7 @@ serve: $(STAMP)
 
 # Looks the installed packages up in the database of known holes; needs the network, so `make check` does without it.
 audit: $(STAMP)
-	$(BIN)/python -m pip install --quiet pip-audit
-	$(BIN)/python -m pip_audit --local --skip-editable $(ARGS)
+	$(BIN)/python deploy/audit.py $(ARGS)
 
 clean:
 	rm -rf $(VENV)

@@ -9,6 +9,7 @@ reserve tenths of one, campaigns none, and their validators share half of the cl
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -29,16 +30,17 @@ from serve.actors import CampaignActors
 from serve.backend import Backend
 from serve.campaigns import Store
 from serve.errors import BusyError
-from serve.gathering import Gatherer
+from serve.gathering import Gatherer, in_thread
 from serve.library import Library
 from serve.requests import generator_name, reference_name, surrogate_name
 from serve.security import check_bind
-from serve.service import Generation, Ranking, Row, Service
+from serve.service import Generation, Ranking, Row, Service, raised
 from serve.settings import Settings
 from serve.web import make_app
 
 MODEL_CPUS = 0.1  # that a replica reserves; it uses what it finds
 MOST_REPLICAS = 4
+CALLS = 2  # under way to a replica: one is worked on while the next one waits; where more come, replicas are added
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -74,11 +76,11 @@ class Generate(Models):
     def __init__(self, settings: Settings, arguments: Arguments) -> None:
         super().__init__(settings, arguments)
         self._service.ready_to_generate(generator_name(None, settings))
-        self._requests = Gatherer(_counted(self._service.generate_many), arguments.batch)
+        self._requests = Gatherer(in_thread(_counted(self._service.generate_many)), arguments.batch, wait_s=0.0)
 
-    async def answer(self, request: Generation) -> Row | DiscoveryError:
-        """The answer, or an error as a value."""
-        return await self._requests.answer(request)
+    async def answer(self, requests: Sequence[Generation]) -> list[Row | DiscoveryError]:
+        """An answer, or error as a value, for each; calls that come while the model is at work share a batch."""
+        return await asyncio.gather(*map(self._requests.answer, requests))
 
 
 class Rank(Models):
@@ -87,11 +89,11 @@ class Rank(Models):
     def __init__(self, settings: Settings, arguments: Arguments) -> None:
         super().__init__(settings, arguments)
         self._service.ready_to_rank()
-        self._requests = Gatherer(_counted(self._service.rank_many), arguments.batch)
+        self._requests = Gatherer(in_thread(_counted(self._service.rank_many)), arguments.batch, wait_s=0.0)
 
-    async def answer(self, request: Ranking) -> list[Row] | DiscoveryError:
-        """The answer, or an error as a value."""
-        return await self._requests.answer(request)
+    async def answer(self, requests: Sequence[Ranking]) -> list[list[Row] | DiscoveryError]:
+        """An answer, or error as a value, for each; calls that come while the model is at work share a batch."""
+        return await asyncio.gather(*map(self._requests.answer, requests))
 
 
 class Campaigns:
@@ -111,25 +113,39 @@ class Campaigns:
 
 
 class HandleInference:
-    """Models behind deployment handles."""
+    """Models behind deployment handles. Requests travel together: a call of Ray takes milliseconds at both of its ends.
 
-    def __init__(self, generate: DeploymentHandle, rank: DeploymentHandle) -> None:
+    Args:
+        generate, rank: the deployments.
+        arguments: say how many requests share a call, and how many calls may be under way.
+    """
+
+    def __init__(self, generate: DeploymentHandle, rank: DeploymentHandle, arguments: Arguments) -> None:
         self._generate = generate
         self._rank = rank
+        most, at_once = arguments.batch, CALLS * arguments.replicas
+        self._generations: Gatherer[Generation, Row | DiscoveryError] = Gatherer(self._generated, most, at_once)
+        self._rankings: Gatherer[Ranking, list[Row] | DiscoveryError] = Gatherer(self._ranked, most, at_once)
 
     async def generate(self, request: Generation) -> Row:
         """The answer to one request."""
-        row: Row = await _answer(self._generate.answer.remote(request))
-        return row
+        return raised(await self._generations.answer(request))
 
     async def rank(self, request: Ranking) -> list[Row]:
         """The answer to one request."""
-        rows: list[Row] = await _answer(self._rank.answer.remote(request))
-        return rows
+        return raised(await self._rankings.answer(request))
 
     async def ready(self) -> bool:
         """True once both have a replica that answers."""
         return bool(await _answer(self._generate.ready.remote()) and await _answer(self._rank.ready.remote()))
+
+    async def _generated(self, requests: Sequence[Generation]) -> Sequence[Row | DiscoveryError]:
+        answers: list[Row | DiscoveryError] = await _answer(self._generate.answer.remote(requests))
+        return answers
+
+    async def _ranked(self, requests: Sequence[Ranking]) -> Sequence[list[Row] | DiscoveryError]:
+        answers: list[list[Row] | DiscoveryError] = await _answer(self._rank.answer.remote(requests))
+        return answers
 
 
 class HandleHosts:
@@ -171,10 +187,14 @@ class Api:
     """The HTTP interface; reads ledgers by itself, and leaves all work to the others."""
 
     def __init__(
-        self, settings: Settings, generate: DeploymentHandle, rank: DeploymentHandle, campaigns: DeploymentHandle
+        self,
+        settings: Settings,
+        arguments: Arguments,
+        models: tuple[DeploymentHandle, DeploymentHandle],
+        campaigns: DeploymentHandle,
     ) -> None:
         self._settings = settings
-        self._inference = HandleInference(generate, rank)
+        self._inference = HandleInference(*models, arguments)
         self._hosts = HandleHosts(campaigns)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
@@ -192,12 +212,12 @@ def build_app(given: dict[str, Any]) -> Application:
     scaled = {
         "min_replicas": 1,
         "max_replicas": arguments.replicas,
-        "target_ongoing_requests": arguments.batch // 2 + 1,
+        "target_ongoing_requests": CALLS,
     }
     models = {
         "ray_actor_options": {"num_cpus": MODEL_CPUS, "num_gpus": arguments.gpus},
         "autoscaling_config": scaled,
-        "max_ongoing_requests": 2 * arguments.batch,  # one batch is worked on while the next one gathers
+        "max_ongoing_requests": arguments.batch,  # calls, which share batches
         "max_queued_requests": settings.limits.queue,
     }
     plain = {"ray_actor_options": {"num_cpus": 0}, "max_ongoing_requests": 1000}
@@ -205,7 +225,7 @@ def build_app(given: dict[str, Any]) -> Application:
     rank = serve.deployment(name="Rank", **models)(Rank).bind(settings, arguments)
     campaigns = serve.deployment(name="Campaigns", num_replicas=1, **plain)(Campaigns).bind(settings)
     api = serve.deployment(name="Api", num_replicas=arguments.api_replicas, **plain)(Api)
-    return api.bind(settings, generate, rank, campaigns)
+    return api.bind(settings, arguments, (generate, rank), campaigns)
 
 
 def _counted(work: Callable[[Sequence[Q]], list[A]]) -> Callable[[Sequence[Q]], list[A]]:

@@ -8,11 +8,13 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
+from discovery.errors import DiscoveryError
 from serve.campaigns import Store
 from serve.errors import BusyError, TooManyError
-from serve.gathering import Gatherer
+from serve.gathering import Gatherer, in_thread
 from serve.host import CampaignHost
 from serve.library import Library
 from serve.limits import Gate
@@ -90,8 +92,12 @@ class LocalInference:
         self._settings = settings
         self._lock = threading.Lock()
         self._is_ready = False
-        self._generations = Gatherer(lambda requests: self._alone(service.generate_many, requests), BATCH)
-        self._rankings = Gatherer(lambda requests: self._alone(service.rank_many, requests), BATCH)
+        self._generations: Gatherer[Generation, Row | DiscoveryError] = Gatherer(
+            in_thread(partial(self._alone, service.generate_many)), BATCH
+        )
+        self._rankings: Gatherer[Ranking, list[Row] | DiscoveryError] = Gatherer(
+            in_thread(partial(self._alone, service.rank_many)), BATCH
+        )
 
     async def generate(self, request: Generation) -> Row:
         """The answer to one request."""

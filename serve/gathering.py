@@ -1,6 +1,6 @@
 """Dynamic batching: requests that come while others are worked on wait, and are then answered together.
 
-A batch begins when the one before it has ended, with all that waits by then. (`ray.serve.batch` closes a batch a fixed
+A batch begins when one before it has ended, with all that waits by then. (`ray.serve.batch` closes a batch a fixed
 time after its first request even while the model is at work; where requests come one by one, its batches hold one or
 two.) Plain asyncio: used by the deployments of Ray Serve and by the service in one process.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 WAIT_S = 0.01  # that the first request waits for company where nothing is being worked on
@@ -17,29 +17,43 @@ WAIT_S = 0.01  # that the first request waits for company where nothing is being
 Q = TypeVar("Q")  # a request
 A = TypeVar("A")  # its answer
 
+Work = Callable[[Sequence[Q]], Awaitable[Sequence[A]]]
+
+
+def in_thread(work: Callable[[Sequence[Q]], Sequence[A]]) -> Work[Q, A]:
+    """Blocking work as a `Gatherer` takes it."""
+
+    async def threaded(requests: Sequence[Q]) -> Sequence[A]:
+        return await asyncio.to_thread(work, requests)
+
+    return threaded
+
 
 class Gatherer(Generic[Q, A]):
-    """Answers requests in batches, one batch after the other. To be used from one event loop.
+    """Answers requests in batches. To be used from one event loop.
 
     Args:
-        work: blocking; one answer per request, in their order. It runs in a thread.
+        work: one answer per request, in their order.
         most: requests in a batch; 1 answers each alone.
-        wait_s: seconds that the first request waits for company.
+        at_once: batches that are worked on at the same time.
+        wait_s: seconds that a request waits for company where a batch could begin.
     """
 
-    def __init__(self, work: Callable[[Sequence[Q]], Sequence[A]], most: int, wait_s: float = WAIT_S) -> None:
+    def __init__(self, work: Work[Q, A], most: int, at_once: int = 1, wait_s: float = WAIT_S) -> None:
         self._work = work
         self._most = most
+        self._at_once = at_once
         self._wait_s = wait_s if most > 1 else 0.0
         self._waiting: deque[tuple[Q, asyncio.Future[A]]] = deque()
-        self._worker: asyncio.Task[None] | None = None
+        self._workers: set[asyncio.Task[None]] = set()
 
     async def answer(self, request: Q) -> A:
         """The answer to one request; whatever the work on its batch raises is raised for each request of it."""
         future: asyncio.Future[A] = asyncio.get_running_loop().create_future()
         self._waiting.append((request, future))
-        if self._worker is None or self._worker.done():
-            self._worker = asyncio.create_task(self._drain())
+        self._workers = {worker for worker in self._workers if not worker.done()}
+        if len(self._workers) < self._at_once:
+            self._workers.add(asyncio.create_task(self._drain()))
         return await future
 
     async def _drain(self) -> None:
@@ -52,12 +66,12 @@ class Gatherer(Generic[Q, A]):
 
     async def _answer(self, requests: Sequence[Q], futures: Sequence[asyncio.Future[A]]) -> None:
         try:
-            answers = await asyncio.to_thread(self._work, requests)
+            answered = list(zip(futures, await self._work(requests), strict=True))
         except Exception as error:  # whatever it is, those who wait have to hear of it
             for future in futures:
                 if not future.done():
                     future.set_exception(error)
             return
-        for future, answer in zip(futures, answers, strict=True):
+        for future, answer in answered:
             if not future.done():
                 future.set_result(answer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from serve.schemas import ProblemDetails
 from serve.security import Guard
 
 PAGE = Path(__file__).parent / "page"
+SHARED_STYLE = Path(str(files("discovery.report"))) / "shared.css"  # tables and charts look as in a report
 DESCRIPTION = "Closed-loop discovery of inorganic materials: generate, rank, and campaigns that ask and are told."
 
 
@@ -83,6 +85,10 @@ def _add_pages(app: FastAPI) -> None:
         @app.get("/", include_in_schema=False)
         def page() -> FileResponse:
             return FileResponse(PAGE / "index.html")
+
+        @app.get("/assets/shared.css", include_in_schema=False)
+        def shared_style() -> FileResponse:
+            return FileResponse(SHARED_STYLE)
 
         app.mount("/assets", StaticFiles(directory=PAGE), name="assets")
 

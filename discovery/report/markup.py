@@ -20,10 +20,12 @@ class Bar:
 
 Cell = str | Bar  # a string is markup: escape what is not ours
 
+STYLES = ("shared.css", "style.css")  # the first is the service's, too
+
 
 def document(title: str, body: str) -> str:
     """A whole page that needs no other file and no network."""
-    style = files("discovery.report").joinpath("style.css").read_text(encoding="utf-8")
+    style = "".join(files("discovery.report").joinpath(name).read_text(encoding="utf-8") for name in STYLES)
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

@@ -57,12 +57,14 @@ def take(page: Page, url: str, out: Path) -> None:
     page.wait_for_timeout(2000)  # for the search, which waits for the end of the typing
     page.get_by_role("button", name="View structure of").first.click()
     page.locator("#canvas").wait_for()
-    page.evaluate("document.getElementById('candidates-title').scrollIntoView()")
+    page.evaluate("document.getElementById('viewer').scrollIntoView({ block: 'end' })")
+    page.wait_for_timeout(500)  # for the drawing
     picture(page, out / "page-structure.png")
     page.emulate_media(color_scheme="light")
     page.get_by_role("button", name="New campaign").click()
+    page.locator("#new-model option", has_text="blmm").wait_for(state="attached")  # what the service has is offered
     page.evaluate("scrollTo(0, 0)")
-    picture(page, out / "page-form.png", {"x": 0, "y": 0, "width": 1200, "height": 640})
+    picture(page, out / "page-form.png", {"x": 0, "y": 0, "width": 1200, "height": 800})
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -45,17 +45,17 @@ class RunningService:
             "DISCOVERY_ALLOWED_ORACLES": ORACLE,
             "DISCOVERY_RUNNING": "2",
             "PYTHONPATH": str(ROOT),
+            "RAY_ADDRESS": "local",  # never another cluster of this machine, living or dead
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_AUTH_MODE": "disabled",
             "RAY_worker_niceness": "0",  # a busy machine would hardly let them start otherwise
             "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "120",
             **environment,
         }
-        inherited = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
         with self.log.open("a") as log:
             self._process = subprocess.Popen(
                 with_ray if ray else without,
-                env={**inherited, **own},
+                env={**os.environ, **own},
                 cwd=ROOT,
                 stdout=log,
                 stderr=log,

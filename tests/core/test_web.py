@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import csv
 import io
@@ -19,8 +18,6 @@ from starlette.testclient import TestClient
 from discovery.campaign import Campaign
 from discovery.composition import amounts
 from serve.backend import Backend
-from serve.errors import NotFoundError
-from serve.events import stream
 from serve.settings import Limits
 from serve.web import make_app
 from tests.serving import ORACLE, READ, SMALL, WRITE, backend, home, settings
@@ -165,20 +162,6 @@ def test_streams_beyond_the_limit_are_refused_before_their_first_byte(service: B
         assert refused.json()["status"] == 503
     assert client.get(f"{place}/events?follow=false").status_code == 200
     assert service.streams.inside == 0
-
-
-def test_a_stream_ends_with_its_campaign() -> None:
-    rows = iter([[(1, "status", "{}")]])
-
-    def poll(_: int) -> list[tuple[int, str, str]]:
-        if (found := next(rows, None)) is None:
-            raise NotFoundError("there is no such campaign")
-        return found
-
-    async def read() -> list[str]:
-        return [text async for text in stream(poll, 0, follow=True)]
-
-    assert asyncio.run(read()) == ["id: 1\nevent: status\ndata: {}\n\n"]
 
 
 def test_a_run_can_be_stopped_and_goes_on(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
