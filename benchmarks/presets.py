@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -102,7 +103,9 @@ def entries(family: str, searched: Mapping[str, Any]) -> list[Entry]:
 
 def on_file(entry: Entry, plan: Plan, supplies: Supplies, out: Path) -> Results:
     """The results of one training; made and written where they are not there yet."""
-    path = out / f"{entry.name.replace(' ', '-')}-{plan.petaflop:g}-{plan.samples}-{plan.seed}.json"
+    config = hashlib.blake2b(repr(sorted(entry.config.items())).encode(), digest_size=4).hexdigest()
+    name = f"{entry.name.replace(' ', '-')}-{config}-{plan.petaflop:g}-{plan.samples}-{plan.seed}"
+    path = out / f"{name}.json"
     if not path.is_file():
         write_json(path, measured(entry, plan, supplies))
     return read_json(path)

@@ -34,6 +34,7 @@ STATE = "checkpoint.safetensors"  # of the training, in a trial's checkpoint
 MODEL = "model"  # folder of the trained model, in the checkpoint of a finished trial
 CAUSE = "cause"  # result of a trial that failed: why
 PROGRESS = "progress"  # percent of a trial's training; what early stopping goes by
+REPORTS = 16  # of a trial under way, at most
 MEMORY = ("not enough memory", "can't allocate memory", "out of memory")  # in messages of torch's plain errors
 
 _kept: dict[str, Supplies] = {}  # of this worker, so that the hull that earlier trials completed serves the next ones
@@ -77,6 +78,8 @@ def _epoch_done(tokens_per_atom: float, reports: list[EpochReport], work: Path, 
     if not math.isfinite(report.train_loss + report.valid_loss):
         raise DivergedError(f"the loss is no number in period {report.epoch}: a lower peak_learning_rate may help")
     reports.append(report)
+    if report.epoch % math.ceil(report.epochs / REPORTS) and report.epoch < report.epochs:
+        return  # a checkpoint for each of hundreds of short periods would cost more than they do
     so_far = _learned(reports, tokens_per_atom)
     _report({**so_far, PROGRESS: 100.0 * report.epoch / report.epochs}, work)
 
