@@ -62,7 +62,9 @@ def page(records: Sequence[Record], plan: Plan, confirmed: Confirmed | None = No
         section("Importance", charts.importance_bars(*importances(records, plan, plan.seed))),
         section("Does early likelihood predict the goal?", foresight_table(forecast, plan), _panels(quality)),
         section(
-            f"{plan.goal.name} and {second.name}", charts.pareto_chart(records, plan, second), _front(records, plan)
+            f"{plan.goal.meaning} and {second.meaning}".capitalize(),
+            charts.pareto_chart(records, plan, second),
+            _front(records, plan),
         ),
         section("Failures", failure_table(records)) if any(r.causes for r in records) else "",
         _settings(plan),
