@@ -40,7 +40,7 @@ PUBLISHED = {family.name: family.sizes["paper"] for family in (GPT, GPT2, GPTNEO
 RESULTS = {  # result -> (heading, format)
     "yield": ("yield", ".1f"),
     "promising_per_1000": ("promising / 1,000", ".1f"),
-    "recovered": ("recovered", ".0f"),
+    "recovered_per_1000": ("recovered / 1,000", ".2f"),
     "nll": ("nats per atom", ".4f"),
     "charge_neutral": ("CN", ".4f"),
     "electronegativity_balanced": ("EB", ".4f"),
@@ -82,7 +82,9 @@ def plan_of(searched: Mapping[str, Any], args: argparse.Namespace) -> Plan:
     """The search's plan with the data, the cost and the samples of this comparison."""
     plan = Plan(**searched)
     cost = plan.petaflop if args.petaflop is None else args.petaflop
-    return dataclasses.replace(plan, data=str(args.data), petaflop=cost, epochs=None, samples=args.n)
+    return dataclasses.replace(
+        plan, data=str(args.data), petaflop=cost, epochs=None, samples=args.n, judged=args.judged
+    )
 
 
 def entries(family: str, searched: Mapping[str, Any]) -> list[Entry]:
@@ -104,7 +106,7 @@ def entries(family: str, searched: Mapping[str, Any]) -> list[Entry]:
 def on_file(entry: Entry, plan: Plan, supplies: Supplies, out: Path) -> Results:
     """The results of one training; made and written where they are not there yet."""
     config = hashlib.blake2b(repr(sorted(entry.config.items())).encode(), digest_size=4).hexdigest()
-    name = f"{entry.name.replace(' ', '-')}-{config}-{plan.petaflop:g}-{plan.samples}-{plan.seed}"
+    name = f"{entry.name.replace(' ', '-')}-{config}-{plan.petaflop:g}-{plan.samples}-{plan.judged}-{plan.seed}"
     path = out / f"{name}.json"
     if not path.is_file():
         write_json(path, measured(entry, plan, supplies))
@@ -119,7 +121,7 @@ def measured(entry: Entry, plan: Plan, supplies: Supplies) -> Results:
     trained, history = model.fit(supplies.train[recipe.variant], supplies.valid, recipe.training)
     seconds = time.process_time() - began
     best = min(report.valid_loss for report in history) * supplies.tokens_per_atom
-    found = score(trained, supplies, recipe.sampling, plan.samples, plan.seed + FRESH_SEED)
+    found = score(trained, supplies, recipe.sampling, (plan.samples, plan.judged), plan.seed + FRESH_SEED)
     cost = {"petaflop": recipe.petaflop, "parameters": recipe.parameters, "cpu_seconds": seconds}
     return {"config": dict(entry.config), "size": dataclasses.asdict(entry.size), "nll": best, **cost, **found}
 
@@ -153,7 +155,8 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--out", required=True, type=Path, metavar="DIR", help="for results, read again where present")
     options.add_argument("--petaflop", type=float, metavar="X", help="of each training (default: that of the search)")
     options.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], metavar="S", help="the search used another")
-    options.add_argument("--n", type=int, default=4000, metavar="N", help="samples per model")
+    options.add_argument("--n", type=int, default=10_000, metavar="N", help="samples per model")
+    options.add_argument("--judged", type=int, default=4000, metavar="N", help="of them, by predicted energies")
     options.add_argument("--threads", type=int, default=1, metavar="N", help="torch threads")
     return options
 

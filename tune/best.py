@@ -70,7 +70,8 @@ def judged_afresh(record: Record, plan: Plan, storage: Storage, share: Share, su
         generator = load_generator(folder)
         sampling = read_json(Path(folder) / CARD)["sampling"]
     options = SamplingOptions(sampling["constrained"], temperature=sampling["temperature"], top_p=sampling["top_p"])
-    return score(generator.on(share.device), supplies, options, plan.confirm, plan.seed + FRESH_SEED)
+    numbers = max(plan.samples, plan.confirm), plan.confirm
+    return score(generator.on(share.device), supplies, options, numbers, plan.seed + FRESH_SEED)
 
 
 def fetch(record: Record, storage: Storage, folder: Path) -> None:

@@ -42,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--epochs", type=int, metavar="N", help="passes over the data in the place of --petaflop")
     p.add_argument("--samples", type=int, default=Plan.samples, metavar="N", help=f"per model (default {Plan.samples})")
+    p.add_argument("--judged", type=int, default=Plan.judged, metavar="N", help="of them, by energies (default 2000)")
     p.add_argument(
         "--confirm", type=int, default=Plan.confirm, metavar="N", help="fresh samples of best and median trial"
     )

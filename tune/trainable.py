@@ -67,7 +67,7 @@ def train_generator(config: Mapping[str, Any], asked: tuple[Plan, Share], suppli
     on_epoch = partial(_epoch_done, supplies.tokens_per_atom, reports, work)
     hooks = Hooks(on_epoch, work / STATE, may_change=RETUNED)
     trained, history = recipe.model.fit(supplies.train[recipe.variant], supplies.valid, recipe.training, hooks)
-    found = score(trained.on(share.device), supplies, recipe.sampling, plan.samples, plan.seed)
+    found = score(trained.on(share.device), supplies, recipe.sampling, (plan.samples, plan.judged), plan.seed)
     learned = _learned(history, supplies.tokens_per_atom)
     trained.with_card(card_of(config, recipe, {**learned, **found})).save(work / MODEL)
     cost = {"parameters": recipe.parameters, "petaflop": recipe.petaflop}

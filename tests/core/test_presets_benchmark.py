@@ -30,7 +30,7 @@ def test_three_recipes_at_equal_cost_are_measured_once(
     plan = small_plan(petaflop=2e-7, **options)
     write_json(tmp_path / "best" / "card.json", {"search": {"plan": plan.plain(), "config": config}})
     monkeypatch.setitem(presets.PUBLISHED, "gpt2", (3, 24, 2))
-    words = ["--best", "best", "--data", ".", "--out", "out", "--seeds", "1", "2", "--n", "40"]
+    words = ["--best", "best", "--data", ".", "--out", "out", "--seeds", "1", "2", "--n", "40", "--judged", "20"]
     arguments = [str(tmp_path / word) if word in ("best", ".", "out") else word for word in words]
     assert presets.main(arguments) == 0
     table = capsys.readouterr().out
