@@ -11,7 +11,9 @@ from discovery.errors import ConfigError
 Target = Literal["generator", "surrogate"]
 SCHEDULERS = ("asha", "pbt", "none")
 SAMPLERS = ("tpe", "gp", "nsga2", "qmc", "random")
-MAY_DIFFER = frozenset({"cpus", "gpus", "mlflow"})  # when a search is taken up again: where it runs, not what it finds
+MAY_DIFFER = frozenset(
+    {"cpus", "gpus", "mlflow", "confirm"}
+)  # when a search is taken up again: where it runs, not what it finds
 
 
 @dataclass(frozen=True)

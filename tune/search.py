@@ -83,6 +83,7 @@ def main(argv: list[str] | None = None) -> int:
     with connect() as cluster:
         _greet(cluster, storage, quiet=args.json)
         search = run_search(plan, storage, cluster, material, quiet=args.json)
+        write_best(search.records, plan, storage, None)  # what comes next may fail
         confirmed = confirm(search.records, plan, storage, search.share, material)
     best = write_best(search.records, plan, storage, confirmed)
     write_page(search.records, plan, storage, confirmed)

@@ -34,6 +34,7 @@ STATE = "checkpoint.safetensors"  # of the training, in a trial's checkpoint
 MODEL = "model"  # folder of the trained model, in the checkpoint of a finished trial
 CAUSE = "cause"  # result of a trial that failed: why
 PROGRESS = "progress"  # percent of a trial's training; what early stopping goes by
+SIZES = ("layers", "heads", "head_width", "dropout", "left_to_right")  # of a trial's settings, in its card
 REPORTS = 16  # of a trial under way, at most
 MEMORY = ("not enough memory", "can't allocate memory", "out of memory")  # in messages of torch's plain errors
 
@@ -96,7 +97,7 @@ def _learned(reports: list[EpochReport], tokens_per_atom: float) -> dict[str, fl
 
 def card_of(config: Mapping[str, Any], recipe: Recipe, results: Mapping[str, float]) -> dict[str, Any]:
     """What a reader of a trial's weights must know; `tune.best` adds the search."""
-    size = {name: config[name] for name in ("layers", "heads", "head_width", "dropout")}
+    size = {name: config[name] for name in SIZES if name in config}
     sampling = {"temperature": recipe.sampling.temperature, "top_p": recipe.sampling.top_p}
     return {
         "preset": "searched",
