@@ -1,12 +1,13 @@
 """Searched hyperparameters against the published ones, at equal training cost.
 
-    python -m benchmarks.presets --best SEARCH/best --data DIR --out DIR [--petaflop X] [--seeds S ..] [--n N]
+    python -m benchmarks.presets --best SEARCH/best --data DIR --out DIR [--petaflop X] [--seeds S ..] [--equal-seconds]
 
 Three recipes of one family are trained on the same data with the same arithmetic, once for each seed: the best trial of
 a search (the model folder that `tune.search` wrote; only the settings in its card are used), the published size with
 its batch of about 256 formulas, and the zoo's preset ``small``; the last two with the training that `discovery.train`
-gives them. Each trained model is judged by ``--n`` raw samples with a seed that no search used. Results are files in
-``--out``: an interrupted run goes on where it was. Prints the table as Markdown.
+gives them. Equal arithmetic is not equal time: ``--equal-seconds`` also compares at equal CPU time. Each trained model
+is judged by ``--n`` raw samples with a seed that no search used. Results are files in ``--out``: an interrupted run goes
+on where it was. Prints the table as Markdown.
 """
 
 from __future__ import annotations
@@ -68,14 +69,29 @@ def main(argv: list[str] | None = None) -> int:
     plan = plan_of(card["search"]["plan"], args)
     found = entries(plan.model, card["search"]["config"])
     supplies = load_supplies(plan)
-    results = {
-        entry.name: [on_file(entry, dataclasses.replace(plan, seed=seed), supplies, args.out) for seed in args.seeds]
-        for entry in found
-    }
+
+    def runs(entry: Entry, petaflop: float) -> list[Results]:
+        plans = [dataclasses.replace(plan, seed=seed, petaflop=petaflop) for seed in args.seeds]
+        return [on_file(entry, one, supplies, args.out) for one in plans]
+
+    results = {entry.name: runs(entry, plan.petaflop) for entry in found}
+    if args.equal_seconds:
+        for entry in found[1:]:
+            cost = petaflop_of_equal_seconds(results["searched"], results[entry.name])
+            results[f"{entry.name}, as many seconds"] = runs(entry, cost)
     text = markdown(results)
     (args.out / "table.md").write_text(text, encoding="utf-8")
     print(text)
     return 0
+
+
+def petaflop_of_equal_seconds(model: Sequence[Results], other: Sequence[Results]) -> float:
+    """Arithmetic that takes another recipe as long as a model's took: small networks do less of it in a second.
+
+    Two digits, so that the results on file are found again.
+    """
+    seconds, others = (float(np.mean([run["cpu_seconds"] for run in runs])) for runs in (model, other))
+    return float(f"{other[0]['petaflop'] * seconds / others:.2g}")
 
 
 def plan_of(searched: Mapping[str, Any], args: argparse.Namespace) -> Plan:
@@ -157,6 +173,9 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], metavar="S", help="the search used another")
     options.add_argument("--n", type=int, default=10_000, metavar="N", help="samples per model")
     options.add_argument("--judged", type=int, default=4000, metavar="N", help="of them, by predicted energies")
+    options.add_argument(
+        "--equal-seconds", action="store_true", help="train the other two for as many CPU seconds, too"
+    )
     options.add_argument("--threads", type=int, default=1, metavar="N", help="torch threads")
     return options
 

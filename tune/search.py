@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from actors.cluster import Cluster, connect
-from discovery.errors import DataError
+from discovery.errors import ConfigError, DataError
 from discovery.generators.zoo import FAMILIES
 from discovery.options import exit_with
 from tune.best import Confirmed, confirm, write_best
@@ -77,6 +77,8 @@ def main(argv: list[str] | None = None) -> int:
     """Search, judge the best afresh, and write what was found."""
     args = parser().parse_args(argv)
     plan = plan_of(args)
+    if args.resume and not args.storage:
+        raise ConfigError("--resume needs the folder of the search: add --storage DIR")
     storage = Storage.at(args.storage or datetime.now(UTC).strftime("runs/search-%Y%m%d-%H%M%S"))
     check_storage(plan, storage, resume=args.resume)
     material = supplies_of(plan)

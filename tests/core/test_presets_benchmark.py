@@ -52,3 +52,9 @@ def test_three_recipes_at_equal_cost_are_measured_once(
     write_json(tmp_path / "best" / "card.json", {"model": "gpt2"})
     with pytest.raises(ConfigError, match="was not found by a search"):
         presets.main(arguments)
+
+
+def test_equal_seconds_scale_the_arithmetic() -> None:
+    model = [{"cpu_seconds": 90.0, "petaflop": 0.003}, {"cpu_seconds": 110.0, "petaflop": 0.003}]
+    other = [{"cpu_seconds": 40.0, "petaflop": 0.003}]
+    assert presets.petaflop_of_equal_seconds(model, other) == pytest.approx(0.0075)
