@@ -6,8 +6,8 @@ Three recipes of one family are trained on the same data with the same arithmeti
 a search (the model folder that `tune.search` wrote; only the settings in its card are used), the published size with
 its batch of about 256 formulas, and the zoo's preset ``small``; the last two with the training that `discovery.train`
 gives them. Equal arithmetic is not equal time: ``--equal-seconds`` also compares at equal CPU time. Each trained model
-is judged by ``--n`` raw samples with a seed that no search used. Results are files in ``--out``: an interrupted run goes
-on where it was. Prints the table as Markdown.
+is judged by ``--n`` raw samples with a seed that no search used. Results are files in ``--out``: an interrupted run
+goes on where it was. Prints the table as Markdown.
 """
 
 from __future__ import annotations

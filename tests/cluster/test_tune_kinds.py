@@ -14,7 +14,7 @@ from tests.cluster.elsewhere import Moody
 from tests.core.small_search import small_plan, small_supplies
 from tests.core.test_tune_trial import energies
 from tune.best import confirm, write_best
-from tune.records import Record, counts
+from tune.records import Record, counts, front, ranked
 from tune.run import run_search
 from tune.space import changeable, generator_space
 from tune.storage import Storage
@@ -63,6 +63,19 @@ def test_a_population_stays_within_its_bounds(cluster: Cluster, tmp_path: Path) 
     for record in search.records:
         for name, domain in bounds.items():
             assert domain.lower <= record.config[name] <= domain.upper, (name, record.config[name])
+
+
+def test_two_goals_leave_a_front(cluster: Cluster, tmp_path: Path) -> None:
+    plan = small_plan(trials=5, pareto=True, scheduler="none", petaflop=1e-8)
+    search = run_search(plan, Storage.at(str(tmp_path)), cluster, small_supplies(tolerance=10.0), quiet=True)
+    assert counts(search.records) == {"finished": 5}
+    assert {record.config["budget"] for record in search.records} <= {0.25, 0.5, 1.0}
+    spent = {record.number: record.results["petaflop"] / record.config["budget"] for record in search.records}
+    assert list(spent.values()) == pytest.approx([1e-8] * 5)
+    kept = front(search.records, *plan.goals)
+    best = ranked(search.records, plan.goal)[0]
+    assert best.results["yield"] == max(record.results["yield"] for record in kept)
+    assert min(r.results["train_seconds"] for r in search.records) == min(r.results["train_seconds"] for r in kept)
 
 
 def test_a_surrogate_is_searched_for_and_written(cluster: Cluster, tmp_path: Path) -> None:
