@@ -1,18 +1,20 @@
 """Searched hyperparameters against the published ones, at equal training cost.
 
-    python -m benchmarks.presets --best SEARCH/best --data DIR --out DIR [--petaflop X] [--seeds S ..] [--n N]
+    python -m benchmarks.presets --best SEARCH/best --data DIR --out DIR [--petaflop X] [--seeds S ..] [--equal-seconds]
 
 Three recipes of one family are trained on the same data with the same arithmetic, once for each seed: the best trial of
 a search (the model folder that `tune.search` wrote; only the settings in its card are used), the published size with
 its batch of about 256 formulas, and the zoo's preset ``small``; the last two with the training that `discovery.train`
-gives them. Each trained model is judged by ``--n`` raw samples with a seed that no search used. Results are files in
-``--out``: an interrupted run goes on where it was. Prints the table as Markdown.
+gives them. Equal arithmetic is not equal time: ``--equal-seconds`` also compares at equal CPU time. Each trained model
+is judged by ``--n`` raw samples with a seed that no search used. Results are files in ``--out``: an interrupted run
+goes on where it was. Prints the table as Markdown.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -39,7 +41,7 @@ PUBLISHED = {family.name: family.sizes["paper"] for family in (GPT, GPT2, GPTNEO
 RESULTS = {  # result -> (heading, format)
     "yield": ("yield", ".1f"),
     "promising_per_1000": ("promising / 1,000", ".1f"),
-    "recovered": ("recovered", ".0f"),
+    "recovered_per_1000": ("recovered / 1,000", ".2f"),
     "nll": ("nats per atom", ".4f"),
     "charge_neutral": ("CN", ".4f"),
     "electronegativity_balanced": ("EB", ".4f"),
@@ -67,21 +69,38 @@ def main(argv: list[str] | None = None) -> int:
     plan = plan_of(card["search"]["plan"], args)
     found = entries(plan.model, card["search"]["config"])
     supplies = load_supplies(plan)
-    results = {
-        entry.name: [on_file(entry, dataclasses.replace(plan, seed=seed), supplies, args.out) for seed in args.seeds]
-        for entry in found
-    }
+
+    def runs(entry: Entry, petaflop: float) -> list[Results]:
+        plans = [dataclasses.replace(plan, seed=seed, petaflop=petaflop) for seed in args.seeds]
+        return [on_file(entry, one, supplies, args.out) for one in plans]
+
+    results = {entry.name: runs(entry, plan.petaflop) for entry in found}
+    if args.equal_seconds:
+        for entry in found[1:]:
+            cost = petaflop_of_equal_seconds(results["searched"], results[entry.name])
+            results[f"{entry.name}, as many seconds"] = runs(entry, cost)
     text = markdown(results)
     (args.out / "table.md").write_text(text, encoding="utf-8")
     print(text)
     return 0
 
 
+def petaflop_of_equal_seconds(model: Sequence[Results], other: Sequence[Results]) -> float:
+    """Arithmetic that takes another recipe as long as a model's took: small networks do less of it in a second.
+
+    Two digits, so that the results on file are found again.
+    """
+    seconds, others = (float(np.mean([run["cpu_seconds"] for run in runs])) for runs in (model, other))
+    return float(f"{other[0]['petaflop'] * seconds / others:.2g}")
+
+
 def plan_of(searched: Mapping[str, Any], args: argparse.Namespace) -> Plan:
     """The search's plan with the data, the cost and the samples of this comparison."""
     plan = Plan(**searched)
     cost = plan.petaflop if args.petaflop is None else args.petaflop
-    return dataclasses.replace(plan, data=str(args.data), petaflop=cost, epochs=None, samples=args.n)
+    return dataclasses.replace(
+        plan, data=str(args.data), petaflop=cost, epochs=None, samples=args.n, judged=args.judged
+    )
 
 
 def entries(family: str, searched: Mapping[str, Any]) -> list[Entry]:
@@ -102,7 +121,9 @@ def entries(family: str, searched: Mapping[str, Any]) -> list[Entry]:
 
 def on_file(entry: Entry, plan: Plan, supplies: Supplies, out: Path) -> Results:
     """The results of one training; made and written where they are not there yet."""
-    path = out / f"{entry.name.replace(' ', '-')}-{plan.petaflop:g}-{plan.samples}-{plan.seed}.json"
+    config = hashlib.blake2b(repr(sorted(entry.config.items())).encode(), digest_size=4).hexdigest()
+    name = f"{entry.name.replace(' ', '-')}-{config}-{plan.petaflop:g}-{plan.samples}-{plan.judged}-{plan.seed}"
+    path = out / f"{name}.json"
     if not path.is_file():
         write_json(path, measured(entry, plan, supplies))
     return read_json(path)
@@ -116,7 +137,7 @@ def measured(entry: Entry, plan: Plan, supplies: Supplies) -> Results:
     trained, history = model.fit(supplies.train[recipe.variant], supplies.valid, recipe.training)
     seconds = time.process_time() - began
     best = min(report.valid_loss for report in history) * supplies.tokens_per_atom
-    found = score(trained, supplies, recipe.sampling, plan.samples, plan.seed + FRESH_SEED)
+    found = score(trained, supplies, recipe.sampling, (plan.samples, plan.judged), plan.seed + FRESH_SEED)
     cost = {"petaflop": recipe.petaflop, "parameters": recipe.parameters, "cpu_seconds": seconds}
     return {"config": dict(entry.config), "size": dataclasses.asdict(entry.size), "nll": best, **cost, **found}
 
@@ -150,7 +171,11 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--out", required=True, type=Path, metavar="DIR", help="for results, read again where present")
     options.add_argument("--petaflop", type=float, metavar="X", help="of each training (default: that of the search)")
     options.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], metavar="S", help="the search used another")
-    options.add_argument("--n", type=int, default=4000, metavar="N", help="samples per model")
+    options.add_argument("--n", type=int, default=10_000, metavar="N", help="samples per model")
+    options.add_argument("--judged", type=int, default=4000, metavar="N", help="of them, by predicted energies")
+    options.add_argument(
+        "--equal-seconds", action="store_true", help="train the other two for as many CPU seconds, too"
+    )
     options.add_argument("--threads", type=int, default=1, metavar="N", help="torch threads")
     return options
 

@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,9 +19,11 @@ from discovery.errors import ConfigError, DataError
 from discovery.formulas import DATASET, read_distinct, split_of
 from discovery.generators.base import LanguageModel, SamplingOptions
 from discovery.generators.causal import CausalGenerator
-from discovery.generators.zoo import FAMILIES, PRESETS, build
+from discovery.generators.zoo import FAMILIES, PRESETS, Size, build, sized
 from discovery.options import exit_with, torch_device
 from discovery.training import EpochReport, Hooks, TrainingConfig
+
+SEARCHED = ("tokens_per_batch", "peak_learning_rate", "warmup_share", "weight_decay")  # what --like takes over
 
 
 def parser() -> argparse.ArgumentParser:
@@ -33,8 +36,13 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--where", metavar="COLUMN", help="keep only the rows where this column is true")
     options.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the trained model")
     options.add_argument("--epochs", type=int, default=20, metavar="N")
-    options.add_argument("--learning-rate", type=float, default=2e-3, metavar="RATE", help="peak of the one-cycle rate")
-    options.add_argument("--batch-tokens", type=int, default=2048, metavar="N", help="tokens per step (default 2048)")
+    options.add_argument(
+        "--learning-rate", type=float, metavar="RATE", help="peak of the one-cycle rate (default 2e-3)"
+    )
+    options.add_argument("--batch-tokens", type=int, metavar="N", help="tokens per step (default 2048)")
+    options.add_argument(
+        "--like", type=Path, metavar="DIR", help="size, rates and batch of a searched model (python -m tune.search)"
+    )
     options.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     options.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     options.add_argument("--start", type=Path, metavar="DIR", help="go on from the weights of this trained model")
@@ -69,16 +77,9 @@ def main(argv: list[str] | None = None) -> int:
         raise ConfigError(f"{checkpoint} exists: go on with --resume, or choose another --out")
     if args.own_samples and args.start is None:
         raise ConfigError("--own-samples are written by a trained model: name it with --start")
-    config = TrainingConfig(
-        epochs=args.epochs,
-        tokens_per_batch=args.batch_tokens,
-        peak_learning_rate=args.learning_rate,
-        device=torch_device(args.device),
-        seed=args.seed,
-    )
+    config = configured(args)
     parts, notes = split_file(args)
-    torch.manual_seed(args.seed)
-    generator = build(args.model, args.preset) if args.start is None else started(args)
+    generator = beginning(args)
     if args.balance:
         generator = balanced(generator, args.balance)
         notes["balance"] = args.balance
@@ -103,6 +104,42 @@ def main(argv: list[str] | None = None) -> int:
     }
     trained.with_card(card).save(args.out)
     return 0
+
+
+def configured(args: argparse.Namespace) -> TrainingConfig:
+    """The training that the options ask for; what they leave open is that of ``--like``, where it is given."""
+    like = {} if args.like is None else searched(args.like, args.model)["training"]
+    given = {"tokens_per_batch": args.batch_tokens, "peak_learning_rate": args.learning_rate}
+    chosen = {name: like[name] for name in SEARCHED if name in like}
+    chosen |= {name: value for name, value in given.items() if value is not None}
+    return TrainingConfig(**chosen, epochs=args.epochs, device=torch_device(args.device), seed=args.seed)
+
+
+def beginning(args: argparse.Namespace) -> LanguageModel:
+    """The model that training begins with: a preset, the size of ``--like``, or the trained one of ``--start``."""
+    if args.like is not None:
+        if args.start is not None:
+            raise ConfigError("--start brings its own size, and --like another one: leave one out")
+        size = searched(args.like, args.model)["size"]
+        width, order = size["heads"] * size["head_width"], size.get("left_to_right")
+        shape = Size(size["layers"], width, size["heads"], size["dropout"], order)
+        return sized(args.model, shape, args.seed).with_card({"preset": f"like {args.like.name}"})
+    torch.manual_seed(args.seed)
+    return build(args.model, args.preset) if args.start is None else started(args)
+
+
+def searched(folder: Path, family: str) -> dict[str, Any]:
+    """The card of a model that a search found.
+
+    Raises:
+        ConfigError: it was not found by one, or is of another family.
+    """
+    card = model_files.read_json(folder / model_files.CARD)
+    if not {"size", "training"} <= set(card):
+        raise ConfigError(f"{folder} was not found by a search: give the folder `best` of python -m tune.search")
+    if card.get("model") != family:
+        raise ConfigError(f"{folder} holds a {card.get('model')}, not a {family}: name that with --model")
+    return card
 
 
 def started(args: argparse.Namespace) -> LanguageModel:

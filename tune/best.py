@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 
+from discovery.errors import DataError
 from discovery.generators.base import SamplingOptions
 from discovery.generators.zoo import load_generator
 from discovery.model_files import CARD, read_json, write_json
@@ -50,6 +52,9 @@ def confirm(
         share: of the cluster for each of the two.
         material: what the trials worked with.
 
+    Raises:
+        DataError: a worker failed; the message says why.
+
     Returns:
         None where nothing is to be confirmed: fewer than two finished trials, a surrogate, or ``--confirm 0``.
     """
@@ -59,7 +64,11 @@ def confirm(
     judge = ray.remote(num_cpus=share.cpus, num_gpus=share.gpus)(judged_afresh)
     shared = ray.put(material)
     calls = [judge.remote(record, plan, storage, share, shared) for record in (order[0], median_of(order))]
-    return Confirmed(*ray.get(calls))
+    try:
+        return Confirmed(*ray.get(calls))
+    except RayError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise DataError(f"the best trial cannot be judged afresh ({reason}): use --resume, or --confirm 0") from error
 
 
 def judged_afresh(record: Record, plan: Plan, storage: Storage, share: Share, supplies: Supplies) -> dict[str, float]:
@@ -70,7 +79,8 @@ def judged_afresh(record: Record, plan: Plan, storage: Storage, share: Share, su
         generator = load_generator(folder)
         sampling = read_json(Path(folder) / CARD)["sampling"]
     options = SamplingOptions(sampling["constrained"], temperature=sampling["temperature"], top_p=sampling["top_p"])
-    return score(generator.on(share.device), supplies, options, plan.confirm, plan.seed + FRESH_SEED)
+    numbers = max(plan.samples, plan.confirm), plan.confirm
+    return score(generator.on(share.device), supplies, options, numbers, plan.seed + FRESH_SEED)
 
 
 def fetch(record: Record, storage: Storage, folder: Path) -> None:

@@ -80,7 +80,11 @@ def _end_labels(
         words = sorted({str(r.config[name]) for r in order})
         return words[0], words[-1]
     low, high = (10**end if name in LOGARITHMIC else end for end in ends)
-    return f"{low:.3g}", f"{high:.3g}"
+    return _end(low), _end(high)
+
+
+def _end(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _share(value: float, low: float, high: float) -> float:
@@ -96,7 +100,7 @@ def importance_bars(found: Sequence[Importance], r2: float) -> str:
     elements: list[str] = []
     for index, row in enumerate(found):
         y = 12 + ROW * index
-        width = 240 * row.share / longest
+        width = 200 * row.share / longest
         elements += [
             text((150, y + 13), row.name.replace("_", " "), "ink", "end"),
             box((158, y), (width, 16), "heat", 0.75),

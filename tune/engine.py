@@ -23,7 +23,7 @@ PERTURBED = 25.0  # percent of its training after which population-based trainin
 STARTED_AT_RANDOM = 10  # trials before a model of the space is made; a quarter of them in small searches
 
 
-class GoalSearch(OptunaSearch):
+class GoalSearch(OptunaSearch):  # type: ignore[misc]
     """Optuna's sampler, told what trials found; those that were stopped early count as pruned, by their likelihood.
 
     A trial reports its goal at its end only. Ray's own class wants it in every report.

@@ -20,8 +20,8 @@ NONE = "\N{EN DASH}"  # where a number does not exist
 COLUMNS: Mapping[str, Mapping[str, tuple[str, str]]] = {  # target -> result -> (heading, format)
     "generator": {
         "yield": ("yield", ".1f"),
-        "promising": ("promising", ",.0f"),
-        "recovered": ("recovered", ",.0f"),
+        "promising_per_1000": ("promising", ".1f"),
+        "recovered_per_1000": ("recovered", ".2f"),
         "nll": ("nats/atom", ".4f"),
         "charge_neutral": ("CN", ".3f"),
         "electronegativity_balanced": ("EB", ".3f"),
@@ -62,7 +62,9 @@ def page(records: Sequence[Record], plan: Plan, confirmed: Confirmed | None = No
         section("Importance", charts.importance_bars(*importances(records, plan, plan.seed))),
         section("Does early likelihood predict the goal?", foresight_table(forecast, plan), _panels(quality)),
         section(
-            f"{plan.goal.name} and {second.name}", charts.pareto_chart(records, plan, second), _front(records, plan)
+            f"{plan.goal.meaning} and {second.meaning}".capitalize(),
+            charts.pareto_chart(records, plan, second),
+            _front(records, plan),
         ),
         section("Failures", failure_table(records)) if any(r.causes for r in records) else "",
         _settings(plan),
@@ -90,9 +92,9 @@ def confirmed_sentence(confirmed: Confirmed | None) -> str:
     verdict = (
         "the intervals lie apart" if confirmed.apart else "the intervals overlap: the best is not shown to be better"
     )
-    n = f"{best['samples']:,.0f}"
+    n = f"{best['samples']:,.0f} fresh samples each ({best['judged']:,.0f} judged by energies)"
     del median
-    return f"With {n} fresh samples each: best {best_words}, median trial {median_words}; {verdict}."
+    return f"With {n}: best {best_words}, median trial {median_words}; {verdict}."
 
 
 def trial_table(records: Sequence[Record], plan: Plan) -> str:

@@ -11,7 +11,9 @@ from discovery.errors import ConfigError
 Target = Literal["generator", "surrogate"]
 SCHEDULERS = ("asha", "pbt", "none")
 SAMPLERS = ("tpe", "gp", "nsga2", "qmc", "random")
-MAY_DIFFER = frozenset({"cpus", "gpus", "mlflow"})  # when a search is taken up again: where it runs, not what it finds
+MAY_DIFFER = frozenset(
+    {"cpus", "gpus", "mlflow", "confirm"}
+)  # when a search is taken up again: where it runs, not what it finds
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,9 @@ class Plan:
     surrogate: str = "ensemble"  # judges the samples
     petaflop: float = 0.01  # arithmetic of each trial's training, 10**15 operations
     epochs: int | None = None  # passes over the data in its place; of a surrogate's training
-    samples: int = 2000  # drawn from each trained model
-    confirm: int = 4000  # drawn afresh from the best and the median trial; 0: none
+    samples: int = 10_000  # drawn from each trained model: rates and recovery
+    judged: int = 2000  # of them, by predicted energies
+    confirm: int = 4000  # the same, drawn afresh from the best and the median trial; 0: none
     constrained: bool = False  # draw within charge neutrality and the Pauling test
     tolerance: float = 0.1  # eV/atom above the hull
     scheduler: str = "asha"
@@ -82,7 +85,7 @@ class Plan:
     mlflow: str | None = None  # tracking URI
 
     def __post_init__(self) -> None:
-        for name in ("trials", "samples"):
+        for name in ("trials", "samples", "judged"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"--{name} {getattr(self, name)} is too small: give 1 or more")
         if self.seed < 0 or self.confirm < 0:

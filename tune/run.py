@@ -43,7 +43,6 @@ class Search:
 
     records: list[Record]
     share: Share
-    space: Space
 
 
 def run_search(
@@ -69,7 +68,7 @@ def run_search(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Ray Tune: about its own interfaces
         tuner.fit()
-    return Search(read_records(storage), share, space)
+    return Search(read_records(storage), share)
 
 
 def check_storage(plan: Plan, storage: Storage, *, resume: bool) -> None:

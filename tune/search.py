@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from actors.cluster import Cluster, connect
-from discovery.errors import DataError
+from discovery.errors import ConfigError, DataError
 from discovery.generators.zoo import FAMILIES
 from discovery.options import exit_with
 from tune.best import Confirmed, confirm, write_best
@@ -42,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--epochs", type=int, metavar="N", help="passes over the data in the place of --petaflop")
     p.add_argument("--samples", type=int, default=Plan.samples, metavar="N", help=f"per model (default {Plan.samples})")
+    p.add_argument("--judged", type=int, default=Plan.judged, metavar="N", help="of them, by energies (default 2000)")
     p.add_argument(
         "--confirm", type=int, default=Plan.confirm, metavar="N", help="fresh samples of best and median trial"
     )
@@ -76,12 +77,15 @@ def main(argv: list[str] | None = None) -> int:
     """Search, judge the best afresh, and write what was found."""
     args = parser().parse_args(argv)
     plan = plan_of(args)
+    if args.resume and not args.storage:
+        raise ConfigError("--resume needs the folder of the search: add --storage DIR")
     storage = Storage.at(args.storage or datetime.now(UTC).strftime("runs/search-%Y%m%d-%H%M%S"))
     check_storage(plan, storage, resume=args.resume)
     material = supplies_of(plan)
     with connect() as cluster:
         _greet(cluster, storage, quiet=args.json)
         search = run_search(plan, storage, cluster, material, quiet=args.json)
+        write_best(search.records, plan, storage, None)  # what comes next may fail
         confirmed = confirm(search.records, plan, storage, search.share, material)
     best = write_best(search.records, plan, storage, confirmed)
     write_page(search.records, plan, storage, confirmed)

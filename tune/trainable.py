@@ -34,6 +34,8 @@ STATE = "checkpoint.safetensors"  # of the training, in a trial's checkpoint
 MODEL = "model"  # folder of the trained model, in the checkpoint of a finished trial
 CAUSE = "cause"  # result of a trial that failed: why
 PROGRESS = "progress"  # percent of a trial's training; what early stopping goes by
+SIZES = ("layers", "heads", "head_width", "dropout", "left_to_right")  # of a trial's settings, in its card
+REPORTS = 16  # of a trial under way, at most
 MEMORY = ("not enough memory", "can't allocate memory", "out of memory")  # in messages of torch's plain errors
 
 _kept: dict[str, Supplies] = {}  # of this worker, so that the hull that earlier trials completed serves the next ones
@@ -66,7 +68,7 @@ def train_generator(config: Mapping[str, Any], asked: tuple[Plan, Share], suppli
     on_epoch = partial(_epoch_done, supplies.tokens_per_atom, reports, work)
     hooks = Hooks(on_epoch, work / STATE, may_change=RETUNED)
     trained, history = recipe.model.fit(supplies.train[recipe.variant], supplies.valid, recipe.training, hooks)
-    found = score(trained.on(share.device), supplies, recipe.sampling, plan.samples, plan.seed)
+    found = score(trained.on(share.device), supplies, recipe.sampling, (plan.samples, plan.judged), plan.seed)
     learned = _learned(history, supplies.tokens_per_atom)
     trained.with_card(card_of(config, recipe, {**learned, **found})).save(work / MODEL)
     cost = {"parameters": recipe.parameters, "petaflop": recipe.petaflop}
@@ -77,6 +79,8 @@ def _epoch_done(tokens_per_atom: float, reports: list[EpochReport], work: Path, 
     if not math.isfinite(report.train_loss + report.valid_loss):
         raise DivergedError(f"the loss is no number in period {report.epoch}: a lower peak_learning_rate may help")
     reports.append(report)
+    if report.epoch % math.ceil(report.epochs / REPORTS) and report.epoch < report.epochs:
+        return  # a checkpoint for each of hundreds of short periods would cost more than they do
     so_far = _learned(reports, tokens_per_atom)
     _report({**so_far, PROGRESS: 100.0 * report.epoch / report.epochs}, work)
 
@@ -93,7 +97,7 @@ def _learned(reports: list[EpochReport], tokens_per_atom: float) -> dict[str, fl
 
 def card_of(config: Mapping[str, Any], recipe: Recipe, results: Mapping[str, float]) -> dict[str, Any]:
     """What a reader of a trial's weights must know; `tune.best` adds the search."""
-    size = {name: config[name] for name in ("layers", "heads", "head_width", "dropout")}
+    size = {name: config[name] for name in SIZES if name in config}
     sampling = {"temperature": recipe.sampling.temperature, "top_p": recipe.sampling.top_p}
     return {
         "preset": "searched",

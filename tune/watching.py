@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback
@@ -18,6 +19,7 @@ from tune.trainable import CAUSE, PROGRESS
 
 WRITTEN_S = 5.0  # between two writings of the records while no trial ends
 LOST = "its worker or the driver died before its first checkpoint was kept"
+DETAIL = "Worker exit detail:"  # in Ray's messages: before the reason
 STATUSES = (RUNNING, FINISHED, STOPPED, FAILED)
 BOOKKEEPING = frozenset({
     *("timestamp", "time_this_iter_s", "time_total_s", "time_since_restore", "iterations_since_restore"),
@@ -25,7 +27,7 @@ BOOKKEEPING = frozenset({
 })  # fmt: skip
 
 
-class Watch(Callback):
+class Watch(Callback):  # type: ignore[misc]
     """Ray Tune's callback of a search. What it knows lies in the storage: a driver that is started again reads it.
 
     Args:
@@ -186,8 +188,16 @@ def plain_config(trial: Trial) -> dict[str, Any]:
 
 
 def death_of(trial: Trial) -> str:
-    """Why a trial's worker died, in one line."""
-    error = trial.get_pickled_error() or trial.get_error()
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    causes = [line for line in lines if "Error" in line or "died" in line or "killed" in line or "OOM" in line]
-    return (causes or lines or ["no cause known"])[0][:300]
+    """Why a trial's worker died, in one line: the gist of what Ray wrote into the trial's own error file."""
+    file = trial.error_file
+    text = Path(file).read_text(encoding="utf-8") if file and Path(file).exists() else ""
+    return gist(text.rpartition("Failure #")[2])
+
+
+def gist(text: str) -> str:
+    """The sentence that names the cause in one of Ray's long messages about a lost worker."""
+    lines = [line.strip() for line in text.splitlines()[1:] if line.strip()]
+    if not lines:
+        return "its worker was lost; Ray knows no cause"
+    details = [line.partition(DETAIL)[2].strip() for line in lines if DETAIL in line]
+    return " ".join([lines[0], *details[:1]])[:300]

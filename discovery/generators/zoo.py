@@ -58,8 +58,8 @@ def _masked(size: Size) -> LanguageModel:
 
 
 def _blank(size: Size) -> LanguageModel:
-    order = {} if size.left_to_right is None else {"left_to_right": size.left_to_right}
-    config = BlankConfig(size.layers, size.width, size.heads, dropout=size.dropout, **order)
+    order = BlankConfig.left_to_right if size.left_to_right is None else size.left_to_right
+    config = BlankConfig(size.layers, size.width, size.heads, left_to_right=order, dropout=size.dropout)
     return blanks.BlankGenerator("blmm", BlankNetwork(config).eval())
 
 

@@ -55,13 +55,18 @@ def play_a_round(observer: MetricsObserver) -> None:
 
 def exported(last: str) -> list[str]:
     """The lines that a node exports, once `last` is among them."""
+    return exported_lines(last, TRIAL)
+
+
+def exported_lines(last: str, tag: str) -> list[str]:
+    """The lines that a node exports, once `last` with that tag is among them."""
     node = ray.nodes()[0]
     url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
     deadline = time.monotonic() + EXPORT_SECONDS
     while time.monotonic() < deadline:
         with urllib.request.urlopen(url, timeout=10) as answer:
             lines: list[str] = answer.read().decode().splitlines()
-        if any(line.startswith(f"ray_{last}") and TRIAL in line for line in lines):  # other campaigns export theirs too
+        if any(line.startswith(f"ray_{last}") and tag in line for line in lines):  # others export theirs too
             return lines
         time.sleep(0.5)
     raise AssertionError(f"no {last} at {url} within {EXPORT_SECONDS} s")

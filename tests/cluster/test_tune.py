@@ -48,7 +48,8 @@ def command(models: Path, storage: str, **changes: str) -> list[str]:
         "--surrogate": str(models / "surrogate"),
         "--reference": f"snapshot:{models / 'reference.csv'}",
         "--petaflop": "0.00002",
-        "--samples": "100",
+        "--samples": "200",
+        "--judged": "100",
         "--confirm": "100",
         "--tolerance": "10",
         "--scheduler": "none",
@@ -125,7 +126,7 @@ def test_a_search_leaves_its_best_model_its_page_and_its_logs(models: Path, tmp_
 @pytest.mark.timeout(900)
 def test_a_killed_worker_and_a_killed_driver_cost_no_finished_trial(models: Path, tmp_path: Path) -> None:
     storage = tmp_path / "search"
-    arguments = command(models, str(storage), petaflop="0.0002")
+    arguments = command(models, str(storage), petaflop="0.0001")
     process = subprocess.Popen(arguments, env=environment(), cwd=ROOT, stdout=subprocess.DEVNULL)
     try:
         wait_until(lambda: any(0 < len(r["curve"]) < 6 for r in records(storage)), process)

@@ -57,4 +57,4 @@ def small_supplies(tolerance: float = 0.1) -> Supplies:
 
 def small_plan(**changes: Any) -> Plan:
     """A plan of a small search."""
-    return Plan(**{"trials": 4, "samples": 20, "petaflop": 1e-9, "confirm": 0, **changes})
+    return Plan(**{"trials": 4, "samples": 20, "judged": 20, "petaflop": 1e-9, "confirm": 0, **changes})

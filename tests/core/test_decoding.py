@@ -11,9 +11,10 @@ from discovery import vocabulary
 from discovery.charge_grammar import ChargeGrammar, never_balanced
 from discovery.composition import electronegativity_order, is_metallic
 from discovery.constraints import Constraints
-from discovery.decoding import draw, sample, survivors
+from discovery.decoding import draw, nucleus, sample, survivors
 from discovery.errors import ConfigError, ConstraintError
 from discovery.generators.base import SamplingOptions
+from discovery.generators.zoo import Size, sized
 from discovery.grammar import FreeGrammar, Grammar, TiltedGrammar
 from discovery.validity import Rules, judge, verdict
 from discovery.vocabulary import ELEMENTS, END, SIZE, START, TOKENS
@@ -309,3 +310,38 @@ def test_log_probability_is_the_models_own_whatever_the_weights():
     options = SamplingOptions(element_scores=tuple(np.linspace(-1, 1, len(ELEMENTS))))
     for drawn in sample(UniformDecoder(), 20, np.random.default_rng(0), options):
         assert drawn.log_probability == pytest.approx(-len(drawn.sequence.split()) * np.log(SIZE))
+
+
+def test_a_nucleus_holds_the_likeliest_tokens_that_reach_the_share():
+    logits = np.log([[0.4, 0.3, 0.2, 0.1], [0.1, 0.2, 0.3, 0.4]])
+    kept = np.isfinite(nucleus(logits, 0.65))
+    assert kept.tolist() == [[True, True, False, False], [False, False, True, True]]
+    assert np.isfinite(nucleus(logits, 0.71)).sum(axis=1).tolist() == [3, 3]  # the one that reaches it is kept
+    assert np.isfinite(nucleus(logits, 1e-9)).sum(axis=1).tolist() == [1, 1]  # one is always left
+    assert nucleus(logits, 1.0) is logits
+
+
+def test_top_p_draws_from_the_nucleus_alone_and_never_leaves_the_grammar():
+    written = sample(HastyDecoder(), 20, np.random.default_rng(0), SamplingOptions(top_p=0.5))
+    assert {token for drawn in written for token in drawn.sequence.split()} <= {"Na", TOKENS[END]}
+    constrained = SamplingOptions(constrained=True, top_p=0.3)
+    for drawn in sample(UniformDecoder(), 50, np.random.default_rng(0), constrained):
+        assert judge(drawn.formula).accepted
+    plain, whole = (
+        sample(UniformDecoder(), 9, np.random.default_rng(1), SamplingOptions(top_p=p)) for p in (1.0, 1 - 1e-12)
+    )
+    assert plain == whole
+
+
+@pytest.mark.parametrize("top_p", [0.0, -0.1, 1.1])
+def test_a_nucleus_without_mass_is_refused(top_p):
+    with pytest.raises(ConfigError, match="share of the mass"):
+        sample(UniformDecoder(), 1, np.random.default_rng(0), SamplingOptions(top_p=top_p))
+
+
+@pytest.mark.parametrize("family", ["roberta", "blmm"])
+def test_models_that_fill_gaps_refuse_a_nucleus_where_they_have_none(family):
+    model = sized(family, Size(1, 16, 2), seed=0)
+    with pytest.raises(ConfigError, match="sample with --constrained"):
+        model.sample(2, np.random.default_rng(0), SamplingOptions(top_p=0.9))
+    assert len(model.sample(2, np.random.default_rng(0), SamplingOptions(constrained=True, top_p=0.9))) == 2

@@ -146,3 +146,25 @@ def test_the_card_names_the_data_set_and_what_was_withheld(options, tmp_path):
     trained = load_generator(str(tmp_path / "model"))
     assert trained_without(trained, frozenset({"K", "Cl"})) is True
     assert trained_without(trained, frozenset({"Na", "Cl"})) is None
+
+
+def test_a_searched_model_is_trained_anew_by_its_card(options, tmp_path):
+    best = tmp_path / "best"
+    best.mkdir()
+    size = {"layers": 2, "heads": 2, "head_width": 8, "dropout": 0.1}
+    training = {"tokens_per_batch": 512, "peak_learning_rate": 5e-3, "warmup_share": 0.2, "weight_decay": 0.01}
+    (best / "card.json").write_text(json.dumps({"model": "gpt2", "size": size, "training": training}))
+    words = ["--model", "gpt2", "--epochs", "3", "--like", str(best), *options]
+    config = command.configured(command.parser().parse_args([*words, "--learning-rate", "1e-3"]))
+    assert (config.tokens_per_batch, config.peak_learning_rate, config.epochs) == (512, 1e-3, 3)
+    assert (config.warmup_share, config.weight_decay) == (0.2, 0.01)
+    assert command.main([*words, "--epochs", "1"]) == 0
+    network = load_generator(str(tmp_path / "model")).network
+    assert (network.config.n_layer, network.config.n_embd, network.config.resid_pdrop) == (2, 16, 0.1)
+    with pytest.raises(ConfigError, match="holds a gpt2, not a bart"):
+        command.main(["--model", "bart", "--like", str(best), *options, "--resume"])
+    with pytest.raises(ConfigError, match="brings its own size"):
+        command.main([*words, "--start", str(best), "--resume"])
+    (best / "card.json").write_text("{}")
+    with pytest.raises(ConfigError, match="was not found by a search"):
+        command.main([*words, "--resume"])

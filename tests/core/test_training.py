@@ -5,9 +5,20 @@ import numpy as np
 import pytest
 import torch
 
+from discovery.checkpoints import read_history
 from discovery.errors import ConfigError, WeightsError
 from discovery.generators.causal import GPT2, causal_loss, training_sequence
-from discovery.training import Hooks, TrainingConfig, TrainingData, batches, evaluate, learning_rate, pad, train
+from discovery.training import (
+    MAY_CHANGE,
+    Hooks,
+    TrainingConfig,
+    TrainingData,
+    batches,
+    evaluate,
+    learning_rate,
+    pad,
+    train,
+)
 from discovery.vocabulary import PAD, SIZE
 
 FORMULAS = ["NaCl", "MgO", "SrTiO3", "BaTiO3", "CaF2", "Fe2O3", "LiFePO4", "ZnS", "KBr", "Al2O3", "SiO2", "CaCO3"] * 4
@@ -202,3 +213,47 @@ def test_impossible_settings_are_refused():
         TrainingConfig(epochs=0)
     with pytest.raises(ConfigError):
         TrainingConfig(peak_learning_rate=0.0)
+
+
+def test_an_epoch_may_read_a_part_of_the_data_drawn_anew():
+    config = dataclasses.replace(QUICK, epoch_share=0.5, epochs=4)
+    read = []
+
+    def counting(model, tokens):
+        if model.training:
+            read.append(tokens.shape)
+        return causal_loss(model, tokens)
+
+    train(network(), DATA, counting, config)
+    whole = len(batches(DATA.train, QUICK.tokens_per_batch, np.random.default_rng(0)))
+    assert len(read) == 4 * round(whole / 2)
+    halves = {tuple(read[start : start + len(read) // 4]) for start in range(0, len(read), len(read) // 4)}
+    assert len(halves) > 1
+
+
+def test_a_checkpoint_without_the_share_counts_as_one_of_whole_epochs(tmp_path):
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    path = tmp_path / "checkpoint.safetensors"
+    train(network(), DATA, causal_loss, QUICK, Hooks(checkpoint=path))
+    assert [entry["epoch"] for entry in read_history(path)] == [1, 2, 3]
+    with safe_open(path, framework="pt") as file:
+        metadata, tensors = dict(file.metadata()), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    assert metadata["training"].count('"epoch_share": 1.0, ') + metadata["training"].count(', "epoch_share": 1.0') == 1
+    older = metadata["training"].replace('"epoch_share": 1.0, ', "").replace(', "epoch_share": 1.0', "")
+    save_file(tensors, path, metadata={"training": older})
+    assert len(train(network(), DATA, causal_loss, dataclasses.replace(QUICK, epochs=4), Hooks(checkpoint=path))) == 4
+    with pytest.raises(WeightsError, match="other settings"):
+        train(network(), DATA, causal_loss, dataclasses.replace(QUICK, epoch_share=0.5), Hooks(checkpoint=path))
+
+
+def test_what_may_change_is_the_callers_to_say(tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    train(network(), DATA, causal_loss, QUICK, Hooks(checkpoint=path))
+    retuned = dataclasses.replace(QUICK, epochs=4, peak_learning_rate=1e-3)
+    with pytest.raises(WeightsError, match="other settings"):
+        train(network(), DATA, causal_loss, retuned, Hooks(checkpoint=path))
+    allowed = MAY_CHANGE | {"peak_learning_rate"}
+    assert len(train(network(), DATA, causal_loss, retuned, Hooks(checkpoint=path, may_change=allowed))) == 4
+    assert read_history(tmp_path / "none") == ()

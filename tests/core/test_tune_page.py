@@ -49,7 +49,7 @@ def test_a_page_of_a_search_that_found_little_can_be_read(records: list) -> None
 
 def test_fresh_samples_decide_whether_the_best_is_better() -> None:
     def found(value: float) -> dict[str, float]:
-        return {"yield": value, "yield_low": value - 5, "yield_high": value + 5, "samples": 4000}
+        return {"yield": value, "yield_low": value - 5, "yield_high": value + 5, "samples": 9000, "judged": 4000}
 
     assert "the intervals lie apart" in confirmed_sentence(Confirmed(found(60.0), found(40.0)))
     assert "is not shown to be better" in confirmed_sentence(Confirmed(found(48.0), found(40.0)))

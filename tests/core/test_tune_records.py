@@ -11,6 +11,7 @@ from tests.core.small_search import failed, record, small_plan, stopped
 from tune.plan import SECOND
 from tune.records import Record, counts, front, median_of, ranked
 from tune.study import foresight, importances
+from tune.watching import gist
 
 PLAN = small_plan()
 
@@ -63,3 +64,15 @@ def test_the_setting_that_decides_is_the_most_important() -> None:
     assert r2 > 0.8
     assert sum(row.share for row in found) == pytest.approx(1.0)
     assert importances(records[:4], PLAN, seed=0) == ([], 0.0)
+
+
+def test_the_gist_of_a_lost_worker_is_one_line() -> None:
+    text = (
+        " 1 (occurred at 2026-01-01)\nThe actor died unexpectedly before finishing this task.\n\tclass_name: Implicit\n"
+        "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit detail: "
+        "Worker unexpectedly exits with a connection error code 2. End of file.\n"
+    )
+    found = gist(text)
+    assert found.startswith("The actor died unexpectedly before finishing this task. Worker unexpectedly exits")
+    assert "\n" not in found
+    assert gist("") == "its worker was lost; Ray knows no cause"

@@ -223,6 +223,11 @@ def test_bad_calls_end_before_ray_starts(options: list[str], message: str, tmp_p
     assert "\n" not in str(caught.value)
 
 
+def test_a_search_to_go_on_with_is_named() -> None:
+    with pytest.raises(ConfigError, match="add --storage DIR"):
+        main(["--resume"])
+
+
 def test_a_search_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "search.json").write_text(json.dumps(Plan().plain()))
     with pytest.raises(ConfigError, match="go on with --resume"):
