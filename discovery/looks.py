@@ -101,7 +101,8 @@ def _paying(campaign: Campaign, found: Sequence[Estimate], rung: Rung, costs: tu
     above = np.array([found[row].energy_above_hull for row in placed], dtype=np.float64)
     std = np.hypot([found[row].std for row in placed], config.scatter)
     question = Question(above, std, config.tolerance, config.batch_size)
-    return placed[worth_a_look(question, rung, *costs)[: MOST_PER_CALL * config.batch_size]].tolist()
+    rows = worth_a_look(question, rung, *costs)[: MOST_PER_CALL * config.batch_size]
+    return [int(row) for row in placed[rows]]
 
 
 def _ask(campaign: Campaign, workers: Workers, rung: str, formulas: Sequence[str], looks: Looks) -> None:

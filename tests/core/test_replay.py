@@ -224,3 +224,10 @@ def test_the_command_runs_on_anybodys_files_and_goes_on_where_it_was(problem, tm
     assert main(command) == 0
     assert (tmp_path / "out" / "replay.json").read_text() == written
     assert "epoch" not in capsys.readouterr().out  # models and runs are kept
+
+
+def test_the_loop_has_the_completed_hull_and_its_ablation_has_not():
+    assert ARMS["loop"].rules.binaries
+    assert ARMS["loop, neighbours"].rules.binaries
+    assert not ARMS["loop, known hull"].rules.binaries
+    assert not ARMS["surrogate, no learning"].rules.binaries
