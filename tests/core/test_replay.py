@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import xml.etree.ElementTree
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from benchmarks.replay.__main__ import main
 from benchmarks.replay.arms import ABLATIONS, ARMS, BASELINES, STUDIED, Budget
 from benchmarks.replay.desk import Desks, Models
 from benchmarks.replay.metrics import found
-from benchmarks.replay.page import page
+from benchmarks.replay.page import image, page
 from benchmarks.replay.problem import Withheld, complete_truth, problem_from_files
 from benchmarks.replay.simulation import Run, kept, kind_of, simulate
 from benchmarks.replay.tables import curve, gain_per_cost, kinds, table, together
@@ -178,6 +179,8 @@ def test_tables_count_by_hand_and_the_page_holds_them(problem):
     json.dumps(result, allow_nan=False)
     written = page({"command": "python -m benchmarks.replay", "note": "a note", "results": [result]})
     assert "loop: 3" in written
+    assert xml.etree.ElementTree.fromstring(image(result)).tag.endswith("svg")
+    assert "loop: 3" in image(result)
     assert "<script" not in written
 
 
