@@ -114,6 +114,14 @@ def test_looks_cost_and_help_where_they_are_right(problem, models, tmp_path, mon
     assert costs["found_per_1000_labels"] == found(run.scored(), 0.0)[-1] / (40_000 + len(lines)) * 1e6
 
 
+def test_reported_candidates_compete_with_each_other(problem, models):
+    """With predicted energies, until their own are known: nothing lies as far below the hull as without them."""
+    small = dataclasses.replace(problem, candidates=problem.candidates[::7], compete=True)
+    alone, together = (Desks(small, models).new(ARMS[arm].rules).clues for arm in ("energy above hull", "loop"))
+    assert (together.above_hull >= alone.above_hull - 1e-9).all()
+    assert (together.above_hull > alone.above_hull + 1e-3).any()
+
+
 def test_free_proposals_that_the_table_does_not_know_are_listed_and_cost_nothing(problem, models):
     free = dataclasses.replace(problem, candidates=(), free=True)
     run = simulate("random", Desks(free, models), Budget(calls=2, batch=400), seed=0)
