@@ -175,7 +175,8 @@ def fitted_weights(odds: FloatArray, asked: Examples, prior_weight: float) -> We
     centred = np.column_stack([columns - columns.mean(axis=0), np.ones(len(odds))])
     found = map_logistic(centred, asked.stable, mean, np.array([*PRIOR_STD, PRIOR_BIAS_STD]))
     kept = np.maximum(found[:3], [0.0, 0.0, -np.inf])  # no expert counts against itself
-    return Weights(*kept.tolist(), float(found[3] - columns.mean(axis=0) @ kept))
+    odds_weight, prior, size = kept.tolist()
+    return Weights(odds_weight, prior, size, bias=float(found[3] - columns.mean(axis=0) @ kept))
 
 
 def map_logistic(

@@ -28,7 +28,9 @@ class Looks:
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
         self._found: dict[tuple[str, str], tuple[int, float]] = {}  # rung, formula -> round, eV/atom or NaN
-        for line in self._path.read_text(encoding="utf-8").splitlines() if self._path.is_file() else ():
+        text = self._path.read_text(encoding="utf-8") if self._path.is_file() else ""
+        self._cut_short = bool(text) and not text.endswith("\n")  # by a kill
+        for line in text.splitlines():
             try:
                 row = json.loads(line)
             except json.JSONDecodeError:
@@ -49,11 +51,11 @@ class Looks:
         """Keep the answer of a round; None: there was no energy."""
         self._found[rung, formula] = number, np.nan if energy is None else energy
         row = {"rung": rung, "formula": formula, "round": number, "formation_energy_per_atom": energy}
-        cut_short = self._path.is_file() and not self._path.read_bytes().endswith(b"\n")
         with self._path.open("a", encoding="utf-8") as file:
-            file.write("\n" * cut_short + json.dumps(row) + "\n")
+            file.write("\n" * self._cut_short + json.dumps(row) + "\n")
             file.flush()
             os.fsync(file.fileno())
+        self._cut_short = False
 
     def calls(self, rung: str) -> int:
         """How many looks there were."""
@@ -101,7 +103,8 @@ def _paying(campaign: Campaign, found: Sequence[Estimate], rung: Rung, costs: tu
     above = np.array([found[row].energy_above_hull for row in placed], dtype=np.float64)
     std = np.hypot([found[row].std for row in placed], config.scatter)
     question = Question(above, std, config.tolerance, config.batch_size)
-    return placed[worth_a_look(question, rung, *costs)[: MOST_PER_CALL * config.batch_size]].tolist()
+    rows = worth_a_look(question, rung, *costs)[: MOST_PER_CALL * config.batch_size]
+    return [int(row) for row in placed[rows]]
 
 
 def _ask(campaign: Campaign, workers: Workers, rung: str, formulas: Sequence[str], looks: Looks) -> None:

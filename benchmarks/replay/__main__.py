@@ -29,7 +29,7 @@ from benchmarks.replay.arms import ARMS, BASELINES, LOOP, Budget
 from benchmarks.replay.desk import Desks
 from benchmarks.replay.metrics import TOLERANCES
 from benchmarks.replay.models import Training, models_for, unaware_generator
-from benchmarks.replay.page import page
+from benchmarks.replay.page import image, page
 from benchmarks.replay.problem import Problem, problem_from_files
 from benchmarks.replay.protocols import Hiding, hidden_problems, load_table, time_problem
 from benchmarks.replay.simulation import Run, kept, simulate
@@ -48,7 +48,7 @@ NOTE = (
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run what is missing, then write `replay.json` and `replay.html`."""
+    """Run what is missing, then write `replay.json`, `replay.html` and `replay.svg` (curves of the first problem)."""
     args = parser().parse_args(argv)
     if args.calls < 1 or args.batch < 1 or not args.seeds:
         raise ConfigError("--calls and --batch must be 1 or more, and --seeds needs a seed")
@@ -66,7 +66,8 @@ def main(argv: list[str] | None = None) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "replay.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     (args.out / "replay.html").write_text(page(report), encoding="utf-8")
-    print(f"wrote {args.out / 'replay.json'} and replay.html")
+    (args.out / "replay.svg").write_text(image(results[0]), encoding="utf-8")
+    print(f"wrote {args.out / 'replay.json'}, replay.html and replay.svg")
     return 0
 
 

@@ -57,7 +57,7 @@ LOOP_TAKES = ("tolerance", "seed", "batch")
 
 
 def _loop(rules: HullRules = WHOLE, *, learns: bool = True, **other: bool) -> Arm:
-    return Arm(partial(Loop, **other), LOOP_TAKES, learns, rules)
+    return Arm(partial(Loop, **other), LOOP_TAKES, learns, rules=rules)  # type: ignore[arg-type]
 
 
 BASELINES: dict[str, Arm] = {

@@ -74,6 +74,8 @@ class Desk:
         self.models = models
         self._row_of = {formula: row for row, formula in enumerate(self.candidates)}
         self.asked: dict[str, float | None] = {}  # in the order asked; None: no answer
+        self._looks: dict[str, FloatArray] = {}  # rung -> formation energies, eV/atom, shape (n,); NaN: none
+        self._looked: set[tuple[str, int]] = set()  # rung and row
         self._hull = _hull(problem, models, rules.binaries)
         counted = [amounts(formula) for formula in self.candidates]
         self.atoms = np.array([sum(counts.values()) for counts in counted], dtype=np.float64)
@@ -89,8 +91,6 @@ class Desk:
             phases = [Phase(formula, energy, predicted=True) for formula, energy in rows]
             self._hull = self._hull.with_phases(phases, problem.scheme)
         self.competing = self._hull.energies_above_hull(self.candidates, np.zeros(len(self.candidates))) * -1.0
-        self._looks: dict[str, FloatArray] = {}  # rung -> formation energies, eV/atom, shape (n,); NaN: none
-        self._looked: set[tuple[str, int]] = set()  # rung and row
         self.shown: dict[str, tuple[float, ...]] = {}  # clues of the asked ones as they were before the answer
 
     def copy(self) -> Desk:

@@ -35,6 +35,7 @@ class Ladder:
     batch: int = 50
     calls: dict[str, int] = field(default_factory=dict)  # looks of each rung in this run
     _loop: Loop | None = field(default=None, repr=False)
+    _kept: Looks | None = field(default=None, repr=False)
     _oracle: PotentialOracle | None = field(default=None, repr=False)
 
     def __call__(self, desk: Desk, rng: np.random.Generator) -> FloatArray:
@@ -58,7 +59,7 @@ class Ladder:
 
     def _energy(self, rung: str, formula: str) -> float:
         """Formation energy by the potential, eV/atom; NaN where there is no structure."""
-        kept = Looks(self.looks)
+        kept = self._kept = self._kept or Looks(self.looks)
         if (rung, formula) not in kept:
             self._oracle = self._oracle or potential_oracle()
             can = self._oracle.can_measure(formula)

@@ -15,16 +15,19 @@ DRAWN = 6  # curves in one drawing; the table has the rest
 CURVES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito, told apart by everybody
 
 
+PLAIN = (  # of a drawing that stands alone: no style sheet around it
+    "text{font:12px sans-serif;fill:#333}.grid{stroke:#e2e2e2}.axis{stroke:#888}.tick,.label{fill:#555}"
+)
+
+
 def page(report: Mapping[str, Any]) -> str:
     """The whole document of a report as `replay.json` holds it."""
     style = files("discovery.report").joinpath("style.css").read_text(encoding="utf-8")
-    colours = "".join(f".curve{i}{{fill:none;stroke:{colour};stroke-width:2}}.ink{i}{{fill:{colour}}}"
-                      for i, colour in enumerate(CURVES))  # fmt: skip
-    body = "".join(_protocol(result) for result in report["results"])
+    body = _together(report.get("together") or []) + "".join(_protocol(result) for result in report["results"])
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Replay against withheld labels</title><style>{style}{colours}</style></head><body><main>"
+        f"<title>Replay against withheld labels</title><style>{style}{_colours()}</style></head><body><main>"
         f"<header><p class='kicker'>{escape(report['command'])}</p><h1>Found against oracle calls, labels withheld</h1>"
         f"{paragraph(escape(report['note']))}</header>{body}</main></body></html>\n"
     )
@@ -36,10 +39,55 @@ def _protocol(result: Mapping[str, Any]) -> str:
         + ", ".join(f"{count:,} within {tolerance} eV/atom" for tolerance, count in result["stable"].items())
         + f"; seeds {', '.join(map(str, result['seeds']))}. Intervals: 95 %, bootstrap over runs."
     )
-    return section(result["name"], paragraph(escape(words)), _drawing(result), _table(result["table"]), _kinds(result))
+    looks = "; ".join(
+        f"{arm}: labels {cost['labels']:,.0f}, looks {cost['looks']:,.0f}, finds for the price of a thousand labels "
+        f"{cost['found_per_1000_labels']:.1f}"
+        for arm, cost in result.get("costs", {}).items()
+    )
+    paid = paragraph(escape(f"Cost of a run. {looks}.")) if looks else ""
+    parts = (paragraph(escape(words)), _drawing(result), paid, _table(result["table"]), _kinds(result))
+    return section(result["name"], *parts)
+
+
+def image(result: Mapping[str, Any]) -> str:
+    """The curves of one problem as an SVG file of their own."""
+    width, height = SIZE
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}">'
+        f'<style>{PLAIN}{_colours()}</style><rect width="{width}" height="{height}" fill="white"/>'
+        f"{''.join(_marks(result))}</svg>\n"
+    )
+
+
+def _colours() -> str:
+    return "".join(
+        f".curve{i}{{fill:none;stroke:{colour};stroke-width:2}}text.ink{i}{{fill:{colour}}}"
+        for i, colour in enumerate(CURVES)
+    )
+
+
+def _together(rows: Sequence[Mapping[str, Any]]) -> str:
+    cells = [
+        (
+            escape(row["arm"]),
+            f"{row['problems']:,}",
+            _interval(row["found"]),
+            f"{row['largest']:,}",
+            f"{row['calls']:,}",
+        )
+        for row in rows
+    ]
+    caption = "All problems together; intervals from resampling the problems"
+    return section("Together", table(("arm", "problems", "found", "at most", "calls"), cells, caption)) if rows else ""
 
 
 def _drawing(result: Mapping[str, Any]) -> str:
+    caption = f"Mean over seeds, within {result['tolerance']:g} eV/atom of the complete hull."
+    title = f"{result['name']}: stable compounds found against oracle calls"
+    return figure(_marks(result), SIZE, title, caption)
+
+
+def _marks(result: Mapping[str, Any]) -> list[str]:
     """The curves at the first tolerance that the run aimed at, the best arms first."""
     curves: Mapping[str, Mapping[str, list[float]]] = result["curves"]
     chosen = sorted(curves, key=lambda arm: -curves[arm]["mean"][-1])[:DRAWN]
@@ -55,8 +103,7 @@ def _drawing(result: Mapping[str, Any]) -> str:
         elements.append(path([frame.at(x, y) for x, y in points], f"curve{number}"))
         label = f"{arm}: {curve['mean'][-1]:g}"
         elements.append(text((SIZE[0] - 182, 30 + 18 * number), label, f"ink{number}"))
-    caption = f"Mean over seeds, within {result['tolerance']:g} eV/atom of the complete hull."
-    return figure(elements, SIZE, f"{result['name']}: stable compounds found against oracle calls", caption)
+    return elements
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:

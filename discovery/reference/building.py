@@ -138,7 +138,7 @@ def add_rates(folder: Path, name: str, rates: Rates, how: str) -> None:
 
     Args:
         folder: of the reference.
-        name: ``alone``, or ``completed`` (with predicted energies of the missing known phases).
+        name: ``alone``, or ``completed`` (with predicted energies of missing known phases and implied binaries).
         rates: what `measured_rates` returned.
         how: what they were measured with, in words.
     """

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import xml.etree.ElementTree
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from benchmarks.replay.__main__ import main
 from benchmarks.replay.arms import ABLATIONS, ARMS, BASELINES, STUDIED, Budget
 from benchmarks.replay.desk import Desks, Models
 from benchmarks.replay.metrics import found
-from benchmarks.replay.page import page
+from benchmarks.replay.page import image, page
 from benchmarks.replay.problem import Withheld, complete_truth, problem_from_files
 from benchmarks.replay.simulation import Run, kept, kind_of, simulate
 from benchmarks.replay.tables import curve, gain_per_cost, kinds, table, together
@@ -113,6 +114,14 @@ def test_looks_cost_and_help_where_they_are_right(problem, models, tmp_path, mon
     assert costs["found_per_1000_labels"] == found(run.scored(), 0.0)[-1] / (40_000 + len(lines)) * 1e6
 
 
+def test_reported_candidates_compete_with_each_other(problem, models):
+    """With predicted energies, until their own are known: nothing lies as far below the hull as without them."""
+    small = dataclasses.replace(problem, candidates=problem.candidates[::7], compete=True)
+    alone, together = (Desks(small, models).new(ARMS[arm].rules).clues for arm in ("energy above hull", "loop"))
+    assert (together.above_hull >= alone.above_hull - 1e-9).all()
+    assert (together.above_hull > alone.above_hull + 1e-3).any()
+
+
 def test_free_proposals_that_the_table_does_not_know_are_listed_and_cost_nothing(problem, models):
     free = dataclasses.replace(problem, candidates=(), free=True)
     run = simulate("random", Desks(free, models), Budget(calls=2, batch=400), seed=0)
@@ -178,6 +187,8 @@ def test_tables_count_by_hand_and_the_page_holds_them(problem):
     json.dumps(result, allow_nan=False)
     written = page({"command": "python -m benchmarks.replay", "note": "a note", "results": [result]})
     assert "loop: 3" in written
+    assert xml.etree.ElementTree.fromstring(image(result)).tag.endswith("svg")
+    assert "loop: 3" in image(result)
     assert "<script" not in written
 
 
@@ -224,3 +235,10 @@ def test_the_command_runs_on_anybodys_files_and_goes_on_where_it_was(problem, tm
     assert main(command) == 0
     assert (tmp_path / "out" / "replay.json").read_text() == written
     assert "epoch" not in capsys.readouterr().out  # models and runs are kept
+
+
+def test_the_loop_has_the_completed_hull_and_its_ablation_has_not():
+    assert ARMS["loop"].rules.binaries
+    assert ARMS["loop, neighbours"].rules.binaries
+    assert not ARMS["loop, known hull"].rules.binaries
+    assert not ARMS["surrogate, no learning"].rules.binaries
