@@ -60,6 +60,7 @@ def served(command: Sequence[str], url: str, environment: Mapping[str, str], log
     Raises:
         DataError: it ended, or was not ready in time.
     """
+    log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=output, stderr=output)
         memory = Memory(process.pid)
