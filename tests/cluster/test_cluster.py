@@ -34,7 +34,7 @@ def test_the_link_says_how_to_get_a_token_where_one_is_asked_for(
 def test_our_packages_travel_to_other_nodes_unless_the_job_brings_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_JOB_CONFIG_JSON_ENV_VAR", raising=False)
     modules = code_environment()["py_modules"]
-    assert [path.rpartition("/")[2] for path in modules] == ["discovery", "actors"]
+    assert [path.rpartition("/")[2] for path in modules] == ["discovery", "actors", "tune"]
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
     assert code_environment() == {}
 

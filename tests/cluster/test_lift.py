@@ -39,8 +39,10 @@ def test_predictions_and_lessons_are_the_same_there_and_here(both: tuple[Workers
     assert estimates == remote_estimates
     assert all(estimate.std > 0 for estimate in estimates)
     known = tuple(KNOWN)
-    lesson = Lesson(labels(FORMULAS), labels(list(known)), (), known, (), np.random.SeedSequence(0))
-    mine, theirs = (workers.learn(lesson) for workers in both)
+    lessons = [
+        Lesson(labels(FORMULAS), labels(list(known)), (), known, (), np.random.SeedSequence(0)) for _ in both
+    ]  # one each: spawning changes a seed sequence
+    mine, theirs = (workers.learn(lesson) for workers, lesson in zip(both, lessons, strict=True))
     assert mine.surrogate.version == theirs.surrogate.version
     assert mine.report == theirs.report
     assert mine.report.metrics["unreadable_answers"] == 0
