@@ -122,7 +122,8 @@ def tuner_of(
             **storage.for_ray(),
             callbacks=callbacks(plan, storage, quiet=quiet),
             failure_config=tune.FailureConfig(max_failures=ATTEMPTS - 1),
-            checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
+            # a population takes over checkpoints whose trials have gone on meanwhile: none of them may be gone
+            checkpoint_config=tune.CheckpointConfig(num_to_keep=None if plan.scheduler == "pbt" else 1),
             verbose=0,
         ),
     )
