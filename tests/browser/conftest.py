@@ -22,7 +22,7 @@ expect.set_options(timeout=30_000)  # milliseconds: a busy machine is slow
 PageContext = Callable[[], AbstractContextManager[Page]]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # its event loop must end before other tests run theirs
 def browser() -> Iterator[Browser]:
     if not CHROMIUM.exists():
         pytest.skip(f"no Chromium at {CHROMIUM}: install it to test the page")
@@ -32,7 +32,7 @@ def browser() -> Iterator[Browser]:
         opened.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser_context_of(browser: Browser) -> PageContext:
     """Opens a page with a storage of its own; afterwards the console must be clean and all requests local."""
 
@@ -68,7 +68,7 @@ def page(browser_context_of: PageContext) -> Iterator[Page]:
         yield opened
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def service(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with running(tmp_path_factory.mktemp("service")) as started:
         yield started
@@ -87,12 +87,12 @@ def guarded_service(browser: Browser, tmp_path: Path) -> Iterator[Running]:
         yield started
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def oracle_name() -> str:
     return ORACLE
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def campaign(service: Running) -> str:
     """The name of a finished campaign of two rounds."""
     options: dict[str, Any] = {"rounds": 2, "batch_size": 4, "candidates_per_round": 60}
