@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from discovery.errors import ConfigError
 from discovery.reference.base import Reference
-from discovery.surrogates.dataset import Dataset, load_dataset, split_of
-from discovery.surrogates.features import encode
+from discovery.surrogates.dataset import Dataset, load_dataset
+from discovery.surrogates.from_labels import one_scheme
 from tune.plan import Plan
 
 FEWEST = 200  # compounds to train, calibrate and judge on
@@ -32,14 +30,4 @@ def of_reference(reference: Reference) -> Dataset:
     }
     if len(energies) < FEWEST:
         raise ConfigError(f"the reference {reference.name} holds {len(energies)} compounds: give tables with --data")
-    formulas = tuple(sorted(energies))
-    everywhere = np.ones(len(formulas), dtype=bool)
-    return Dataset(
-        formulas=formulas,
-        compositions=encode(formulas),
-        energies=np.array([[energies[formula]] for formula in formulas], dtype=np.float32),
-        schemes=(reference.scheme,),
-        primary=everywhere,
-        bartel=~everywhere,
-        split=np.array([split_of(formula) for formula in formulas]),
-    )
+    return one_scheme(energies, reference.scheme)

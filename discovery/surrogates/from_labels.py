@@ -106,13 +106,18 @@ def labelled_dataset(labels: Labels) -> Dataset:
     lowest = lowest_energies(labels)
     if len(lowest) < MIN_LABELS:
         raise DataError(f"{len(lowest)} labelled compositions are too few to train on: give {MIN_LABELS} or more")
-    formulas = tuple(sorted(lowest))
+    return one_scheme(lowest, schemes[0])
+
+
+def one_scheme(energies: Mapping[str, float], scheme: str) -> Dataset:
+    """Reduced formula -> energy (eV/atom) as training data: ordered by formula, split by hash of the formula."""
+    formulas = tuple(sorted(energies))
     every = np.ones(len(formulas), dtype=bool)
     return Dataset(
         formulas=formulas,
         compositions=encode(formulas),
-        energies=np.array([[lowest[formula]] for formula in formulas], dtype=np.float32),
-        schemes=(schemes[0],),
+        energies=np.array([[energies[formula]] for formula in formulas], dtype=np.float32),
+        schemes=(scheme,),
         primary=every,
         bartel=~every,
         split=np.array([split_of(formula) for formula in formulas]),
