@@ -67,7 +67,7 @@ def load_parts(config: CampaignConfig, load: Loaders | None = None) -> Parts:
     if config.complete_hull:
         hull = CompletedHull(measured, reference.known, surrogate)
     ranking_hull: AnyHull | None = None
-    if config.acquisition == JUDGED:
+    if config.acquisition == JUDGED and not (config.complete_hull and isinstance(reference.known, WithBinaries)):
         ranking_hull = CompletedHull(measured, WithBinaries(reference.known), surrogate)
     inputs = {
         "generator": generator.version,
