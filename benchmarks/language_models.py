@@ -168,19 +168,28 @@ def training_cost(entry: Entry) -> Results:
     if network is None:
         return {}
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    card = entry.card
-    epochs, before = card["training"]["epochs"], (card.get("start") or {}).get("training") or {}
     real = sum(sum(amounts(key).values()) + 1 for key in entry.data.training)
-    own = real / len(entry.data.training) * card["data"].get("own_samples", 0)  # they are as long as the real ones
-    tokens = epochs * (real + own) + before.get("epochs", 0) * real
+    steps = _trainings(entry.card)
+    tokens = sum(step["training"]["epochs"] * _read(step, real, len(entry.data.training)) for step in steps)
     return {
         "parameters": parameters,
-        "epochs": epochs + before.get("epochs", 0),
+        "epochs": sum(step["training"]["epochs"] for step in steps),
         "tokens": tokens,
         "petaflop": 6 * parameters * tokens / 1e15,  # forward and backward products (Kaplan et al. 2020)
-        "valid_nats_per_token": card["training"]["valid_nats_per_token"],
-        "seconds": card["training"]["seconds"] + before.get("seconds", 0),
+        "valid_nats_per_token": entry.card["training"]["valid_nats_per_token"],
+        "seconds": sum(step["training"]["seconds"] for step in steps),
     }
+
+
+def _trainings(card: Results | None) -> list[Results]:
+    """A card and those of the models that its training went on from, as far as it names them."""
+    return [card, *_trainings(card.get("start"))] if card and "training" in card else []
+
+
+def _read(step: Results, real: float, compounds: int) -> float:
+    """Tokens per epoch; own samples are counted as long as the real compounds."""
+    own = step.get("data", {}).get("own_samples", 0) * real / compounds
+    return own if step.get("data", {}).get("only_new") else real + own
 
 
 def _on_file(out: Path, entry: Entry, what: str, make: Callable[[], Results]) -> Results:

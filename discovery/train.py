@@ -23,6 +23,8 @@ from discovery.generators.zoo import FAMILIES, PRESETS, Size, build, sized
 from discovery.options import exit_with, torch_device
 from discovery.training import EpochReport, Hooks, TrainingConfig
 
+CHECKPOINT = "checkpoint.safetensors"  # in --out, until the training is finished and after it
+OWN = ("own_samples", "only_new", "sharpen", "balance")  # of a card's data: what the model itself was the source of
 SEARCHED = ("tokens_per_batch", "peak_learning_rate", "warmup_share", "weight_decay")  # what --like takes over
 
 
@@ -51,7 +53,19 @@ def parser() -> argparse.ArgumentParser:
         type=int,
         default=0,
         metavar="N",
-        help="with --start: also train on N charge-neutral, balanced compositions that the model writes itself",
+        help="with --start: train on N charge-neutral, balanced compositions that the model writes itself, too",
+    )
+    options.add_argument(
+        "--only-new",
+        action="store_true",
+        help="with --own-samples: train on those that are not in the training part, and not on that part again",
+    )
+    options.add_argument(
+        "--sharpen",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="with --own-samples: take them in proportion to the model's p to the power X (default 1; try 1.15)",
     )
     options.add_argument(
         "--balance",
@@ -72,11 +86,15 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     if args.threads is not None:
         torch.set_num_threads(args.threads)
-    checkpoint = args.out / "checkpoint.safetensors"
+    checkpoint = args.out / CHECKPOINT
     if checkpoint.exists() and not args.resume:
         raise ConfigError(f"{checkpoint} exists: go on with --resume, or choose another --out")
     if args.own_samples and args.start is None:
         raise ConfigError("--own-samples are written by a trained model: name it with --start")
+    if not args.own_samples and (args.only_new or args.sharpen != 1.0):
+        raise ConfigError("--only-new and --sharpen choose among own samples: give --own-samples N, too")
+    if not 0.5 <= args.sharpen <= 2.0:
+        raise ConfigError(f"--sharpen {args.sharpen:g}: give a power from 0.5 to 2, such as 1.15")
     config = configured(args)
     parts, notes = split_file(args)
     generator = beginning(args)
@@ -84,8 +102,10 @@ def main(argv: list[str] | None = None) -> int:
         generator = balanced(generator, args.balance)
         notes["balance"] = args.balance
     if args.own_samples:
-        parts["train"] = parts["train"] + own_samples(generator, args.own_samples, args.seed)
-        notes["own_samples"] = args.own_samples
+        known = frozenset(parts["train"]) if args.only_new else frozenset()
+        own = own_samples(generator, args.own_samples, args.seed, args.sharpen, known)
+        parts["train"] = own if args.only_new else parts["train"] + own
+        notes |= {"own_samples": len(own), "sharpen": args.sharpen, "only_new": args.only_new}
     print(f"{args.model} {args.preset}: {notes}", flush=True)
     if args.resume and not checkpoint.exists():
         print(f"{checkpoint} does not exist: training starts anew", flush=True)
@@ -151,7 +171,9 @@ def started(args: argparse.Namespace) -> LanguageModel:
     model = FAMILIES[args.model].load(args.start)
     if model.name != args.model:
         raise ConfigError(f"{args.start} holds a {model.name}, not a {args.model}: name that with --model")
-    start = {key: model.card.get(key) for key in ("version", "command", "training")}
+    start = {key: model.card[key] for key in ("version", "command", "training", "start") if key in model.card}
+    learned = model.card.get("data", {})
+    start["data"] = {key: learned[key] for key in OWN if key in learned}
     return replace(model, card={"preset": model.card.get("preset"), "start": start})  # type: ignore[type-var]
 
 
@@ -166,17 +188,40 @@ def balanced(generator: LanguageModel, weight: float) -> LanguageModel:
     return replace(generator, balance=weight)
 
 
-def own_samples(generator: LanguageModel, n: int, seed: int) -> list[str]:
+def own_samples(
+    generator: LanguageModel, n: int, seed: int, sharpen: float = 1.0, known: frozenset[str] = frozenset()
+) -> list[str]:
     """Reduced formulas of `n` constrained samples, repeated ones included.
 
     Constrained decoding draws from the model's distribution under the condition that charges balance. A model trained
-    further on such samples, beside the real compounds, learns to keep that condition by itself: the list of real
-    compounds is too short to learn the arithmetic of charges from. Nothing but the training part and the table of
-    oxidation states is behind them, so held-out compounds stay unseen.
+    further on such samples learns to keep that condition by itself: the list of real compounds is too short to learn
+    the arithmetic of charges from. Nothing but the training part and the table of oxidation states is behind them, so
+    held-out compounds stay unseen.
+
+    With `sharpen` or `known` the samples are drawn again, with replacement, by importance weights p^(sharpen - 1), zero
+    for known compounds: a sample of p^sharpen among the compounds that the model has not been shown.
+
+    Args:
+        generator: what writes them.
+        n: samples.
+        seed: of the drawing.
+        sharpen: power of the model's probability; 1 leaves it.
+        known: reduced formulas to leave out.
+
+    Raises:
+        DataError: all samples are known.
     """
-    options = SamplingOptions(constrained=True)
-    samples = generator.sample(n, np.random.default_rng([seed, n]), options)
-    return [reduced_formula(sample.formula) for sample in samples if sample.formula is not None]
+    options, rng = SamplingOptions(constrained=True), np.random.default_rng([seed, n])
+    samples = [reduced_formula(sample.formula) for sample in generator.sample(n, rng, options) if sample.formula]
+    if sharpen == 1.0 and not known:
+        return samples
+    new = [formula for formula in samples if formula not in known]
+    if not new:
+        raise DataError(f"all {n} own samples are in the training part: give more --own-samples, or no --only-new")
+    distinct = list(dict.fromkeys(new))
+    logarithms = dict(zip(distinct, (sharpen - 1.0) * generator.log_probability(distinct), strict=True))
+    weights = np.exp(np.array([logarithms[formula] for formula in new]) - max(logarithms.values()))
+    return [new[index] for index in rng.choice(len(new), size=n, p=weights / weights.sum())]
 
 
 def split_file(args: argparse.Namespace) -> tuple[dict[str, list[str]], dict[str, object]]:

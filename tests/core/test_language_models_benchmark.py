@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import bias, generation, heat_map, language_models, masked_noise, streams, tailored
+from benchmarks import bias, generation, heat_map, language_models, language_zoo, masked_noise, streams, tailored
 from discovery import datasets, train
+from discovery.composition import amounts
 from discovery.errors import ConfigError
 from discovery.generators.causal import GPT2
 from discovery.vocabulary import ELEMENTS, END, MASK, PAD, START
@@ -50,6 +51,33 @@ def test_one_command_makes_the_table_and_goes_on_where_it_was(made, capsys):
 def test_a_folder_without_models_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="no trained model"):
         language_models.main(["--models", str(tmp_path), "--data", str(tmp_path), "--out", str(tmp_path)])
+
+
+def test_one_command_trains_and_measures_and_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
+    own = "--epochs 2 --own-samples 60 --only-new --sharpen 1.1 --balance 1 --start gpt2-pure"
+    monkeypatch.setattr(language_zoo, "RECIPES", {"gpt2-pure": "--epochs 1", "gpt2-pure-new": own})
+    monkeypatch.setattr(language_zoo, "WITHHELD", ("K,F",))
+    listed = tmp_path / "formulas.txt"
+    listed.write_text("\n".join(FORMULAS))
+    words = ["--formulas", str(listed), "--out", str(tmp_path / "out"), "--n", "40", "--seeds", "0"]
+    assert language_zoo.main(words) == 0
+    cards = {path.parent.name: path for path in (tmp_path / "out" / "models").glob("*/card.json")}
+    first, second = (json.loads(cards[name].read_text()) for name in ("gpt2-pure", "gpt2-pure-new"))
+    assert second["start"]["version"] == first["version"]
+    results = json.loads((tmp_path / "out" / "table" / "results.json").read_text())["models"]
+    costs = {row["name"]: row["cost"] for row in results}
+    compounds = (tmp_path / "out" / "data" / "pure" / "train.csv").read_text().split()[1:]
+    tokens = sum(sum(amounts(formula).values()) + 1 for formula in compounds)
+    assert costs["gpt2-pure"]["tokens"] == tokens
+    assert costs["gpt2-pure-new"]["tokens"] == pytest.approx(tokens + 2 * 60 * tokens / len(compounds))
+    made = {name: path.stat().st_mtime_ns for name, path in cards.items()}
+    cards["gpt2-pure-new"].unlink()  # as if interrupted: the checkpoint is still there
+    capsys.readouterr()
+    language_zoo.main(words)
+    assert "epoch" not in capsys.readouterr().out.split("|")[0], "all epochs of the checkpoint are kept"
+    assert cards["gpt2-pure"].stat().st_mtime_ns == made["gpt2-pure"]
+    with pytest.raises(ConfigError, match="there are gpt2-pure, gpt2-pure-new"):
+        language_zoo.main([*words, "--only", "gpt5"])
 
 
 def test_masked_noise_is_the_published_one():

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -124,7 +125,41 @@ def test_training_goes_on_from_a_model_with_samples_of_its_own(options, tmp_path
     assert all(judge(formula).electronegativity_balanced for formula in written)
 
 
+def test_own_samples_can_be_sharpened_and_leave_known_compounds_out():
+    model = build("gpt2", "small")
+    plain = command.own_samples(model, 400, seed=0)
+    known = frozenset(plain[:200])
+    new = command.own_samples(model, 400, seed=0, sharpen=1.0, known=known)
+    assert set(new) <= set(plain) - known
+    assert len(new) == 400
+    sharp = command.own_samples(model, 400, seed=0, sharpen=1.2)
+    assert set(sharp) < set(plain)
+    # drawn again by p^0.2, the mean of ln p is sum(p^0.2 ln p) / sum(p^0.2) over the samples
+    logarithms = model.log_probability(plain)
+    weights = np.exp(0.2 * (logarithms - logarithms.max()))
+    expected = (weights * logarithms).sum() / weights.sum()
+    spread = np.sqrt((weights * (logarithms - expected) ** 2).sum() / weights.sum() / 400)
+    assert model.log_probability(sharp).mean() == pytest.approx(expected, abs=4 * spread)
+    assert expected > logarithms.mean() + 4 * spread, "the test can tell sharpened samples from plain ones"
+    with pytest.raises(DataError, match="no --only-new"):
+        command.own_samples(model, 400, seed=0, known=frozenset(plain))
+
+
+def test_training_on_new_samples_alone_leaves_the_real_ones_out(options, tmp_path):
+    command.main(["--model", "gpt2", "--epochs", "1", *options])
+    onward = ["--model", "gpt2", "--epochs", "1", "--start", str(tmp_path / "model"), "--own-samples", "40"]
+    again = [*options[:2], "--out", str(tmp_path / "onward"), "--threads", "1", "--only-new", "--sharpen", "1.2"]
+    command.main([*onward, *again])
+    made = json.loads((tmp_path / "onward" / "card.json").read_text())["data"]
+    assert (made["own_samples"], made["only_new"], made["sharpen"]) == (40, True, 1.2)
+
+
 def test_starts_that_make_no_sense_are_refused(options, tmp_path):
+    for word in (["--only-new"], ["--sharpen", "1.2"]):
+        with pytest.raises(ConfigError, match="give --own-samples N"):
+            command.main(["--model", "gpt2", *word, *options])
+    with pytest.raises(ConfigError, match=r"from 0\.5 to 2"):
+        command.main(["--model", "gpt2", "--start", "gpt2", "--own-samples", "9", "--sharpen", "3", *options])
     with pytest.raises(ConfigError, match="--start"):
         command.main(["--model", "gpt2", "--own-samples", "5", *options])
     with pytest.raises(ConfigError, match="causal"):
