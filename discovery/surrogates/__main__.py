@@ -1,7 +1,7 @@
-"""Train a surrogate: ``python -m discovery.surrogates train|lift --data DIR --out DIR``.
+"""Train a surrogate: ``python -m discovery.surrogates train|lift|distill --data DIR --out DIR``.
 
-``lift`` teaches a language model to answer with formation energies (`discovery.surrogates.lift`); ``train`` makes the
-ensemble:
+``lift`` teaches a language model to answer with formation energies (`discovery.surrogates.lift`), ``distill`` makes a
+quick student of the ensemble (`discovery.surrogates.distill`), ``train`` makes the ensemble:
 
 Members are trained one after the other, or each in a process of its own with ``--member K``; a member that is finished
 is not trained again, an interrupted one goes on from its last epoch. ``--keep`` adds members to an ensemble that was
@@ -25,18 +25,21 @@ from discovery.errors import ConfigError
 from discovery.options import exit_with, torch_device
 from discovery.surrogates import evaluation
 from discovery.surrogates.dataset import SPLIT_SEED, TEST_SHARE, VALIDATION_SHARE, Dataset, load_dataset
+from discovery.surrogates.distill import add_options as add_distill_options
+from discovery.surrogates.distill import run as run_distill
 from discovery.surrogates.ensemble import EnsembleSurrogate, element_counts, rounded
 from discovery.surrogates.lift.command import add_options as add_lift_options
 from discovery.surrogates.lift.command import run as run_lift
 from discovery.surrogates.network import Network
-from discovery.surrogates.training import EpochReport, TrainingConfig, train_member
+from discovery.surrogates.training import EpochReport, TrainingConfig, report_line, train_member
 
 
 def parser() -> argparse.ArgumentParser:
     """The options of this entry point."""
     top = argparse.ArgumentParser(prog="python -m discovery.surrogates", description=__doc__)
-    commands = top.add_subparsers(required=True, metavar="train|lift", dest="verb")
+    commands = top.add_subparsers(required=True, metavar="train|lift|distill", dest="verb")
     add_lift_options(commands.add_parser("lift", help="teach a language model to answer with formation energies"))
+    add_distill_options(commands.add_parser("distill", help="make a quick student of an ensemble"))
     options = commands.add_parser("train", help="train the ensemble")
     options.add_argument("--data", required=True, type=Path, metavar="DIR", help="folder of the Parquet tables")
     options.add_argument("--potential", type=Path, metavar="FILE", help="formation energies by a potential")
@@ -57,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     """Train what is missing, then write the surrogate."""
     args = parser().parse_args(argv)
     command = f"python -m discovery.surrogates {shlex.join(sys.argv[1:] if argv is None else argv)}"
-    return run_lift(args, command) if args.verb == "lift" else train_ensemble(args, command)
+    return {"lift": run_lift, "distill": run_distill, "train": train_ensemble}[args.verb](args, command)
 
 
 def train_ensemble(args: argparse.Namespace, command: str) -> int:
@@ -144,8 +147,7 @@ def make_card(surrogate: EnsembleSurrogate, data: Dataset, config: TrainingConfi
 
 
 def _show(report: EpochReport) -> None:
-    errors = ", ".join(f"{scheme} {mae:.4f}" for scheme, mae in report.validation_mae.items())
-    print(f"epoch {report.epoch}: loss {report.loss:.4f}; validation MAE (eV/atom): {errors}", flush=True)
+    print(report_line(report), flush=True)
 
 
 if __name__ == "__main__":

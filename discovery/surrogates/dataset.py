@@ -46,6 +46,7 @@ class Dataset:
     primary: NDArray[np.bool_]  # (n,), has a label of a scheme other than the auxiliary `oqmd`
     bartel: NDArray[np.bool_]  # (n,), a row of mp_bartel2020: what the headline error is measured on
     split: NDArray[np.str_]  # (n,)
+    scales: NDArray[np.float32] | None = None  # (n, schemes), Laplace, eV/atom: of a teacher's answers as energies
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """Row numbers of one part of the split."""

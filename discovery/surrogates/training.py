@@ -56,6 +56,12 @@ class EpochReport:
     validation_mae: dict[str, float]  # eV/atom by scheme, averaged weights
 
 
+def report_line(report: EpochReport) -> str:
+    """One line of progress."""
+    errors = ", ".join(f"{scheme} {mae:.4f}" for scheme, mae in report.validation_mae.items())
+    return f"epoch {report.epoch}: loss {report.loss:.4f}; validation MAE (eV/atom): {errors}"
+
+
 def train_member(
     data: Dataset,
     config: TrainingConfig,
@@ -91,6 +97,7 @@ class Trainer:
         weights = [1.0 if scheme == "mp2019" else config.auxiliary_weight for scheme in data.schemes]
         self._label_weights = torch.tensor(weights)
         self._targets = self._standardised_targets()
+        self._scales = None if data.scales is None else torch.from_numpy(data.scales)  # eV/atom
 
     def run_epoch(self, epoch: int) -> float:
         """One pass; returns the mean loss."""
@@ -116,13 +123,19 @@ class Trainer:
         return float(loss.detach())
 
     def _loss(self, rows: NDArray[np.int64], drop: MaskPool | None) -> Tensor:
-        """L1 of the mean, and the Laplace likelihood of the scale with the mean held fixed."""
+        """L1 of the mean, and the Laplace likelihood of the scale with the mean held fixed.
+
+        Where the data give scales (a teacher's), L1 of the scale's logarithm takes the place of its likelihood.
+        """
         batch = pack(self._data.compositions, rows).to(self.network.device)
         targets = self._targets[rows[batch.order]].to(self.network.device)
         row, scheme = (~targets.isnan()).nonzero(as_tuple=True)
         mean, spread = self.network.head(self.network.pool(batch, drop)[row], scheme, drop)
         error = (mean - targets[row, scheme]).abs()
         likelihood = error.detach() / spread + spread.log()
+        if self._scales is not None:
+            told = self._scales[rows[batch.order]].to(spread)[row, scheme] / self.network.scale
+            likelihood = (spread.log() - told.log()).abs()
         weights = self._label_weights.to(self.network.device)[scheme]
         total: Tensor = (weights * (error + self._config.spread_weight * likelihood)).sum()
         return total / len(rows)

@@ -13,7 +13,11 @@ from discovery.surrogates.ensemble import EnsembleSurrogate
 DEFAULT = "ensemble"
 LIFT = "language-interfaced"  # the kind that `discovery.surrogates.lift.surrogate` writes
 _PRETRAINED = Path(__file__).parents[1] / "pretrained"
-SHIPPED: dict[str, Path] = {DEFAULT: _PRETRAINED / "surrogate", "lift": _PRETRAINED / "lift"}
+SHIPPED: dict[str, Path] = {
+    DEFAULT: _PRETRAINED / "surrogate",
+    "lift": _PRETRAINED / "lift",
+    "fast": _PRETRAINED / "fast",
+}
 
 
 def load_surrogate(name_or_folder: str | Path = DEFAULT) -> Surrogate:
@@ -27,7 +31,7 @@ def load_surrogate(name_or_folder: str | Path = DEFAULT) -> Surrogate:
     if str(name_or_folder) not in SHIPPED and not folder.is_dir():
         raise ConfigError(f"no surrogate {str(name_or_folder)!r}: name one of {sorted(SHIPPED)} or the folder of one")
     if not folder.is_dir():
-        verb = "train" if name_or_folder == DEFAULT else name_or_folder
+        verb = {DEFAULT: "train", "fast": "distill"}.get(str(name_or_folder), name_or_folder)
         raise WeightsError(
             f"no weights of {name_or_folder!r} are shipped: make them with python -m discovery.surrogates {verb} "
             "--data DIR --out DIR, and give that folder as the surrogate"

@@ -1,0 +1,138 @@
+"""``python -m discovery.surrogates distill``: one small network that says what the ensemble says, six times as quickly.
+
+Knowledge distillation (Hinton, Vinyals and Dean, arXiv 1503.02531) for regression: the student learns the ensemble's
+mean in every energy scheme, and as its scale the ensemble's whole standard deviation, for all compositions of the
+training tables and for any list of known ones beside them, which need no label. What the held-out parts of the split
+hold is left out of both; their labels calibrate and measure the student as they do the ensemble.
+
+One network has no members to disagree: its epistemic std is that of elements with few labels alone (which it takes over
+as it is), and the ensemble's disagreement is a part of what it calls aleatoric.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from discovery.errors import ConfigError
+from discovery.formulas import read_formulas
+from discovery.options import torch_device
+from discovery.surrogates import evaluation
+from discovery.surrogates.dataset import Dataset, load_dataset, split_of
+from discovery.surrogates.ensemble import CHUNK, EnsembleSurrogate, rounded, spread
+from discovery.surrogates.features import Compositions, encode, pack
+from discovery.surrogates.network import NetworkConfig
+from discovery.surrogates.training import EpochReport, TrainingConfig, report_line, train_member
+from discovery.surrogates.zoo import DEFAULT, load_surrogate
+
+NAME = "fast"
+EPOCHS = 12
+Answers = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+
+def add_options(options: argparse.ArgumentParser) -> None:
+    """The options of this entry point."""
+    options.add_argument("--teacher", default=DEFAULT, metavar="NAME|DIR", help="an ensemble")
+    options.add_argument("--data", required=True, type=Path, metavar="DIR", help="tables that the teacher learned from")
+    options.add_argument("--potential", type=Path, metavar="FILE", help="formation energies by a potential")
+    options.add_argument("--formulas", type=Path, metavar="FILE", help="more compositions to ask the teacher about")
+    options.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the student")
+    options.add_argument("--checkpoints", type=Path, default=Path("runs/distill"), metavar="DIR")
+    options.add_argument("--epochs", type=int, default=EPOCHS, metavar="N")
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--threads", type=int, default=1, metavar="N", help="torch threads")
+    options.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+
+
+def run(args: argparse.Namespace, command: str) -> int:
+    """Ask, teach, measure, write the folder."""
+    if args.epochs < 1 or args.threads < 1:
+        raise ConfigError("--epochs and --threads must be 1 or more")
+    torch.set_num_threads(args.threads)
+    teacher = load_surrogate(args.teacher)
+    if not isinstance(teacher, EnsembleSurrogate):
+        raise ConfigError(f"--teacher {args.teacher}: that is no ensemble of networks, name one")
+    data = load_dataset(args.data, args.potential)
+    more = [] if args.formulas is None else read_formulas(args.formulas)
+    lesson = lessons(teacher.on(torch_device(args.device)), data, more)
+    config = TrainingConfig(seed=args.seed, epochs=args.epochs, restart_epochs=0, dropout=0.0)
+    checkpoint = args.checkpoints / "student.safetensors"
+    network = train_member(lesson, config, checkpoint, _show, sizes(data.schemes), device=torch_device(args.device))
+    student = EnsembleSurrogate((rounded(network),), {}, teacher.element_counts, NAME)
+    student = evaluation.calibrate(student, data)
+    card = {
+        "model": "one attention network distilled from an ensemble; predicts formation energy, eV/atom",
+        "command": command,
+        "teacher": teacher.version,
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "compositions": len(lesson.rows("train")),
+        "training": asdict(config),
+        "data": teacher.card.get("data"),
+        "split": teacher.card.get("split"),
+        "results_on_test": evaluation.rounded_results(evaluation.evaluate(student, data, "test")),
+        "limits": "as the ensemble's, and less accurate; it does not tell what no data can tell (aleatoric) from what "
+        "more data would (epistemic)",
+    }
+    replace(student, card=card).save(args.out)
+    return 0
+
+
+def sizes(schemes: tuple[str, ...]) -> NetworkConfig:
+    """Of the student: 0.4 M parameters."""
+    return NetworkConfig(schemes, width=128, layers=3, feed_forward=256, pooled=160)
+
+
+def lessons(teacher: EnsembleSurrogate, data: Dataset, more: Sequence[str]) -> Dataset:
+    """What the student learns: the teacher's answers for all training compositions; the validation part as it is.
+
+    Raises:
+        ConfigError: the teacher knows other schemes than the tables.
+    """
+    if teacher.schemes != data.schemes:
+        raise ConfigError(f"the teacher knows {', '.join(teacher.schemes)}, the data {', '.join(data.schemes)}")
+    held_out = [data.formulas[row] for row in data.rows("validation")]
+    known = {data.formulas[row] for row in data.rows("train")}
+    asked = sorted(known | {f for f in more if split_of(f) == "train" and sum(map(str.isupper, f)) > 1})
+    compositions = encode([*asked, *held_out])
+    means, stds = answers(teacher, compositions, len(asked))
+    n = len(held_out)
+    energies, unknown = data.energies[data.rows("validation")], np.full((n, len(data.schemes)), np.nan, np.float32)
+    return Dataset(
+        formulas=(*asked, *held_out),
+        compositions=compositions,
+        energies=np.concatenate([means, energies]),
+        schemes=data.schemes,
+        primary=np.ones(len(asked) + n, dtype=bool),
+        bartel=np.zeros(len(asked) + n, dtype=bool),
+        split=np.array(["train"] * len(asked) + ["validation"] * n),
+        scales=np.concatenate([stds / np.float32(np.sqrt(2.0)), unknown]),
+    )
+
+
+@torch.inference_mode()
+def answers(teacher: EnsembleSurrogate, compositions: Compositions, first: int) -> Answers:
+    """Calibrated mean and std in every scheme, eV/atom, of the first compositions; each of shape (first, schemes).
+
+    The std is without the part of elements with few labels, which depends on the composition's elements alone.
+    """
+    means, stds = (np.empty((first, len(teacher.schemes)), np.float32) for _ in range(2))
+    for start in range(0, first, CHUNK):
+        batch = pack(compositions, np.arange(start, min(first, start + CHUNK))).to(teacher.networks[0].device)
+        outputs = [network(batch) for network in teacher.networks]
+        mean, scale = (torch.stack(part).double().cpu().numpy() for part in zip(*outputs, strict=True))
+        rows = start + batch.order
+        means[rows] = mean.mean(axis=0)
+        for column, scheme in enumerate(teacher.schemes):
+            parts = teacher.calibrations[scheme].apply(*spread(mean[:, :, column], scale[:, :, column]))
+            stds[rows, column] = np.hypot(*parts)
+    return means, stds
+
+
+def _show(report: EpochReport) -> None:
+    print(report_line(report), flush=True)
