@@ -23,7 +23,7 @@ from discovery.train import CHECKPOINT
 
 WITHHELD = ("K,Zn", "Na,Ti")
 NOISE = "noise"  # ending of a model that learns with the published defect
-BALANCED, NEW = "gpt-strict-balanced", "gpt-strict-novel"
+BALANCED, NOVEL = "gpt-strict-balanced", "gpt-strict-novel"
 OWN = "--learning-rate 1e-3 --own-samples"
 RECIPES: Mapping[str, str] = {  # folder, family-variant first -> what `discovery.train` is told beside data and place
     "gpt-strict": "--epochs 11",
@@ -37,7 +37,7 @@ RECIPES: Mapping[str, str] = {  # folder, family-variant first -> what `discover
     f"{BALANCED}-1": f"--epochs 4 {OWN} 70000 --balance 5 --start gpt-strict",
     f"{BALANCED}-2": f"--epochs 3 {OWN} 70000 --balance 30 --start {BALANCED}-1",
     f"{BALANCED}-3": f"--epochs 2 {OWN} 70000 --balance 60 --start {BALANCED}-2",
-    NEW: f"--epochs 2 {OWN} 150000 --only-new --sharpen 1.15 --balance 60 --start {BALANCED}-3",
+    NOVEL: f"--epochs 2 {OWN} 150000 --only-new --sharpen 1.15 --balance 60 --start {BALANCED}-3",
     "gpt-pure": "--epochs 9",
     "bart-pure": "--epochs 8",
     "gpt-mix": "--epochs 3",
