@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from discovery.errors import ConfigError
-from discovery.formulas import read_formulas
+from discovery.formulas import read_distinct
 from discovery.options import torch_device
 from discovery.surrogates import evaluation
 from discovery.surrogates.dataset import Dataset, load_dataset, split_of
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace, command: str) -> int:
     if not isinstance(teacher, EnsembleSurrogate):
         raise ConfigError(f"--teacher {args.teacher}: that is no ensemble of networks, name one")
     data = load_dataset(args.data, args.potential)
-    more = [] if args.formulas is None else read_formulas(args.formulas)
+    more = [] if args.formulas is None else read_distinct(args.formulas)[0]
     lesson = lessons(teacher.on(torch_device(args.device)), data, more)
     config = TrainingConfig(seed=args.seed, epochs=args.epochs, restart_epochs=0, dropout=0.0)
     checkpoint = args.checkpoints / "student.safetensors"

@@ -34,6 +34,7 @@ def made(tmp_path_factory):
 
 def test_one_command_makes_the_table_and_goes_on_where_it_was(made, capsys):
     options = ["--models", str(made / "models"), "--data", str(made / "data"), "--out", str(made / "table")]
+    options += ["--ranked", "pure"]
     assert language_models.main([*options, "--n", "60", "--seeds", "0"]) == 0
     tables = capsys.readouterr().out
     assert tables == (made / "table" / "tables.md").read_text() + "\n"
