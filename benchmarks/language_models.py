@@ -201,6 +201,13 @@ def _on_file(out: Path, entry: Entry, what: str, make: Callable[[], Results]) ->
     return model_files.read_json(path)
 
 
+def add_sampling(options: argparse.ArgumentParser) -> None:
+    """The options that say how much is sampled."""
+    options.add_argument("--n", type=int, default=10_000, metavar="N", help="samples per model, mode and seed")
+    options.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="S")
+    options.add_argument("--threads", type=int, default=1, metavar="N", help="torch threads")
+
+
 def _parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(prog="python -m benchmarks.language_models", description=__doc__)
     options.add_argument("--models", required=True, type=Path, metavar="DIR", help="holds model folders")
@@ -208,9 +215,7 @@ def _parser() -> argparse.ArgumentParser:
     options.add_argument("--out", required=True, type=Path, metavar="DIR", help="for results, read again where present")
     ranked = "variants whose withheld families are ranked (default strict; those of pure and mix take hours)"
     options.add_argument("--ranked", nargs="*", default=["strict"], metavar="VARIANT", help=ranked)
-    options.add_argument("--n", type=int, default=10_000, metavar="N", help="samples per model, mode and seed")
-    options.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="S")
-    options.add_argument("--threads", type=int, default=1, metavar="N", help="torch threads")
+    add_sampling(options)
     return options
 
 

@@ -4,8 +4,8 @@
 
 Makes the data sets ``strict``, ``pure`` and ``mix`` (the families K-Zn and Na-Ti withheld from each), trains every
 model of `RECIPES` below ``DIR/models`` in that order and ends with `benchmarks.language_models`. What is finished is
-not made again and an interrupted training goes on, so the command can be stopped and repeated. Some five hours on two
-cores; the shipped weights came out of these recipes.
+not made again and an interrupted training goes on, so the command can be stopped and repeated. The shipped weights came
+out of these recipes, all but those of ``gpt2`` (its card says how).
 """
 
 from __future__ import annotations
@@ -94,9 +94,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--formulas", required=True, type=Path, metavar="FILE", help="list of known compounds")
     options.add_argument("--out", required=True, type=Path, metavar="DIR", help="for data, models and table")
     options.add_argument("--only", nargs="+", metavar="NAME", help=f"of {', '.join(RECIPES)}")
-    options.add_argument("--n", type=int, default=10_000, metavar="N", help="samples per model, mode and seed")
-    options.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="S")
-    options.add_argument("--threads", type=int, default=1, metavar="N", help="torch threads")
+    language_models.add_sampling(options)
     return options
 
 

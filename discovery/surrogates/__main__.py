@@ -31,7 +31,7 @@ from discovery.surrogates.ensemble import EnsembleSurrogate, element_counts, rou
 from discovery.surrogates.lift.command import add_options as add_lift_options
 from discovery.surrogates.lift.command import run as run_lift
 from discovery.surrogates.network import Network
-from discovery.surrogates.training import EpochReport, TrainingConfig, report_line, train_member
+from discovery.surrogates.training import TrainingConfig, show_report, train_member
 
 
 def parser() -> argparse.ArgumentParser:
@@ -106,7 +106,7 @@ def train(data: Dataset, args: argparse.Namespace, member: int) -> Network:
     """One member, from its checkpoint if there is one."""
     config = training_config(args, member)
     checkpoint = args.checkpoints / f"member-{member}.safetensors"
-    return train_member(data, config, checkpoint, _show, device=torch_device(args.device))
+    return train_member(data, config, checkpoint, show_report, device=torch_device(args.device))
 
 
 def training_config(args: argparse.Namespace, member: int) -> TrainingConfig:
@@ -144,10 +144,6 @@ def make_card(surrogate: EnsembleSurrogate, data: Dataset, config: TrainingConfi
         "limits": "one energy per composition (ground state); a low formation-energy error is not discovery; elements "
         "without training data are flagged by a wide epistemic std, not known",
     }
-
-
-def _show(report: EpochReport) -> None:
-    print(report_line(report), flush=True)
 
 
 if __name__ == "__main__":

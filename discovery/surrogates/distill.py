@@ -25,10 +25,10 @@ from discovery.formulas import read_distinct
 from discovery.options import torch_device
 from discovery.surrogates import evaluation
 from discovery.surrogates.dataset import Dataset, load_dataset, split_of
-from discovery.surrogates.ensemble import CHUNK, EnsembleSurrogate, rounded, spread
-from discovery.surrogates.features import Compositions, encode, pack
+from discovery.surrogates.ensemble import EnsembleSurrogate, rounded, spread
+from discovery.surrogates.features import encode
 from discovery.surrogates.network import NetworkConfig
-from discovery.surrogates.training import EpochReport, TrainingConfig, report_line, train_member
+from discovery.surrogates.training import TrainingConfig, predict_rows, show_report, train_member
 from discovery.surrogates.zoo import DEFAULT, load_surrogate
 
 NAME = "fast"
@@ -63,7 +63,9 @@ def run(args: argparse.Namespace, command: str) -> int:
     lesson = lessons(teacher.on(torch_device(args.device)), data, more)
     config = TrainingConfig(seed=args.seed, epochs=args.epochs, restart_epochs=0, dropout=0.0)
     checkpoint = args.checkpoints / "student.safetensors"
-    network = train_member(lesson, config, checkpoint, _show, sizes(data.schemes), device=torch_device(args.device))
+    network = train_member(
+        lesson, config, checkpoint, show_report, sizes(data.schemes), device=torch_device(args.device)
+    )
     student = EnsembleSurrogate((rounded(network),), {}, teacher.element_counts, NAME)
     student = evaluation.calibrate(student, data)
     card = {
@@ -96,43 +98,34 @@ def lessons(teacher: EnsembleSurrogate, data: Dataset, more: Sequence[str]) -> D
     """
     if teacher.schemes != data.schemes:
         raise ConfigError(f"the teacher knows {', '.join(teacher.schemes)}, the data {', '.join(data.schemes)}")
-    held_out = [data.formulas[row] for row in data.rows("validation")]
+    kept = data.rows("validation")
     known = {data.formulas[row] for row in data.rows("train")}
     asked = sorted(known | {f for f in more if split_of(f) == "train" and sum(map(str.isupper, f)) > 1})
-    compositions = encode([*asked, *held_out])
-    means, stds = answers(teacher, compositions, len(asked))
-    n = len(held_out)
-    energies, unknown = data.energies[data.rows("validation")], np.full((n, len(data.schemes)), np.nan, np.float32)
-    return Dataset(
-        formulas=(*asked, *held_out),
-        compositions=compositions,
-        energies=np.concatenate([means, energies]),
+    formulas = (*asked, *(data.formulas[row] for row in kept))
+    blank = np.full((len(formulas), len(data.schemes)), np.nan, np.float32)
+    lesson = Dataset(
+        formulas=formulas,
+        compositions=encode(formulas),
+        energies=blank,
         schemes=data.schemes,
-        primary=np.ones(len(asked) + n, dtype=bool),
-        bartel=np.zeros(len(asked) + n, dtype=bool),
-        split=np.array(["train"] * len(asked) + ["validation"] * n),
-        scales=np.concatenate([stds / np.float32(np.sqrt(2.0)), unknown]),
+        primary=np.ones(len(formulas), dtype=bool),
+        bartel=np.zeros(len(formulas), dtype=bool),
+        split=np.array(["train"] * len(asked) + ["validation"] * len(kept)),
     )
+    means, stds = answers(teacher, lesson, lesson.rows("train"))
+    energies = np.concatenate([means, data.energies[kept]])
+    return replace(lesson, energies=energies, scales=np.concatenate([stds / np.float32(2**0.5), blank[len(asked) :]]))
 
 
-@torch.inference_mode()
-def answers(teacher: EnsembleSurrogate, compositions: Compositions, first: int) -> Answers:
-    """Calibrated mean and std in every scheme, eV/atom, of the first compositions; each of shape (first, schemes).
+def answers(teacher: EnsembleSurrogate, data: Dataset, rows: NDArray[np.int64]) -> Answers:
+    """Calibrated mean and std in every scheme, eV/atom, of some rows; each of shape (rows, schemes).
 
     The std is without the part of elements with few labels, which depends on the composition's elements alone.
     """
-    means, stds = (np.empty((first, len(teacher.schemes)), np.float32) for _ in range(2))
-    for start in range(0, first, CHUNK):
-        batch = pack(compositions, np.arange(start, min(first, start + CHUNK))).to(teacher.networks[0].device)
-        outputs = [network(batch) for network in teacher.networks]
-        mean, scale = (torch.stack(part).double().cpu().numpy() for part in zip(*outputs, strict=True))
-        rows = start + batch.order
-        means[rows] = mean.mean(axis=0)
-        for column, scheme in enumerate(teacher.schemes):
-            parts = teacher.calibrations[scheme].apply(*spread(mean[:, :, column], scale[:, :, column]))
-            stds[rows, column] = np.hypot(*parts)
-    return means, stds
-
-
-def _show(report: EpochReport) -> None:
-    print(report_line(report), flush=True)
+    outputs = [predict_rows(network, data, rows) for network in teacher.networks]
+    means, scales = (torch.stack(part).double().numpy() for part in zip(*outputs, strict=True))
+    stds = np.empty(means.shape[1:], np.float32)
+    for column, scheme in enumerate(teacher.schemes):
+        parts = teacher.calibrations[scheme].apply(*spread(means[:, :, column], scales[:, :, column]))
+        stds[:, column] = np.hypot(*parts)
+    return means.mean(axis=0).astype(np.float32), stds

@@ -56,10 +56,10 @@ class EpochReport:
     validation_mae: dict[str, float]  # eV/atom by scheme, averaged weights
 
 
-def report_line(report: EpochReport) -> str:
-    """One line of progress."""
+def show_report(report: EpochReport) -> None:
+    """Print one line of progress."""
     errors = ", ".join(f"{scheme} {mae:.4f}" for scheme, mae in report.validation_mae.items())
-    return f"epoch {report.epoch}: loss {report.loss:.4f}; validation MAE (eV/atom): {errors}"
+    print(f"epoch {report.epoch}: loss {report.loss:.4f}; validation MAE (eV/atom): {errors}", flush=True)
 
 
 def train_member(
