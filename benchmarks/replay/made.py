@@ -1,8 +1,8 @@
 """The *made* protocol: a potential as oracle in small intermetallic systems, against random structures.
 
 After MADE (arXiv 2601.20996): ternary, quaternary and quinary systems of metals, 50 calls an episode, every structure
-relaxed with its cell, found = within 0.1 eV/atom of the hull that grows with the finds, and new. The baseline is
-theirs: random composition, random lattice (3-15 A, 60-120 degrees), random positions.
+relaxed with its cell, found = within 0.1 eV/atom of the hull that grows with the finds (a polymorph: of the lowest
+one, too), and new. The baseline is theirs: random composition, lattice (3-15 A, 60-120 degrees) and positions.
 """
 
 from __future__ import annotations
@@ -30,6 +30,11 @@ LARGEST_CELL = 20  # atoms
 LENGTHS = (3.0, 15.0)  # A
 ANGLES = (60.0, 120.0)  # degrees
 MAX_PER_ELEMENT = 4  # atoms of an element in a listed composition
+VOLUMES = (0.85, 0.92, 1.0, 1.08, 1.16)  # of a prototype, times the predicted volume
+CLIP = (-0.3, 1.5)  # eV/atom above hull; beyond, more tells nothing new
+PRIOR = np.array([0.35, 1.0, 0.05])  # relaxed energy above hull from unrelaxed, predicted, and 1, before any answer
+PRIOR_STD = np.array([0.2, 0.5, 0.2])
+NOISE = 0.3  # eV/atom
 Structures = Iterator[Structure]
 
 
@@ -65,17 +70,29 @@ class Episode:
         except RelaxationError as error:
             self.calls.append(Call(formula, None, False, error.reason))
             return self.calls[-1]
-        energy = relaxed.energy_per_atom - self._elements(structure.composition)
-        above = self.hull.energy_above_hull(formula, energy).energy_above_hull
-        new = not any(StructureMatcher().fit(relaxed.structure, other) for other in self._same(formula))
+        energy = self.formation_energy(structure.composition, relaxed.energy_per_atom)
+        above = energy - self.floor(formula)
+        new = not self.knows(relaxed.structure)
         self.calls.append(Call(formula, above, new))
         self.hull = self.hull.with_phase(Phase(formula, energy), self.hull.scheme)
         self.known.append(relaxed.structure)
         return self.calls[-1]
 
-    def _elements(self, composition: Composition) -> float:
+    def formation_energy(self, composition: Composition, energy_per_atom: float) -> float:
+        """Of a total energy under the potential, both eV/atom."""
         total = sum(self.references[e.symbol] * n for e, n in composition.items())
-        return float(total / composition.num_atoms)
+        return energy_per_atom - float(total / composition.num_atoms)
+
+    def floor(self, formula: str) -> float:
+        """Energy of the hull of the moment at a composition, its own phase included, eV/atom."""
+        own = self.hull.phase(formula)
+        mixture = self.hull.hull_energy(formula)[0]
+        return mixture if own is None else min(mixture, own.formation_energy_per_atom)
+
+    def knows(self, structure: Structure) -> bool:
+        """Whether a structure matches one that is known."""
+        formula = reduced_formula(structure.composition.reduced_formula)
+        return any(StructureMatcher().fit(structure, other) for other in self._same(formula))
 
     def _same(self, formula: str) -> list[Structure]:
         return [s for s in self.known if reduced_formula(s.composition.reduced_formula) == formula]
@@ -126,46 +143,78 @@ def random_structures(system: Sequence[str], rng: np.random.Generator) -> Struct
         yield Structure(lattice, species, rng.random((len(species), 3)))
 
 
-def loop_structures(episode: Episode, surrogate: Surrogate, potential: Potential, depth: int) -> Structures:
-    """The loop: compositions by the surrogate's energy above the hull of the moment, structures from prototypes.
+@dataclass(frozen=True)
+class Option:
+    """A prototype structure that the loop may ask for, after the cheap rung."""
 
-    A composition is asked for with its best prototypes by the potential's unrelaxed energy (the cheap rung); after each
-    answer the ranking is made anew, and a composition that disappointed falls back by what it missed.
+    formula: str
+    structure: Structure  # at the best of the tried volumes
+    energy: float  # formation energy as it is there, eV/atom
+    predicted: float  # energy of its composition above the first hull by the surrogate, eV/atom
+
+
+def loop_structures(episode: Episode, surrogate: Surrogate, potential: Potential, width: int) -> Structures:
+    """The loop: compositions by the surrogate, their prototypes by the potential's energy at the best of five volumes.
+
+    The `width` best compositions (predicted energy above hull) give the options; those that match a known structure
+    before any relaxation are left out. Each call goes to the option with the lowest expected energy above the hull of
+    the moment: linear in the unrelaxed and in the predicted one, with weights that the answers correct.
     """
+    options = list(_options(episode, surrogate, potential, width))
+    asked: list[tuple[FloatArray, float]] = []
+    while options:
+        clues = np.array([_clues(episode, option) for option in options])
+        option = options.pop(int(np.argmin(clues @ _fitted_weights(asked))))
+        if episode.knows(option.structure):
+            continue
+        calls, clue = len(episode.calls), _clues(episode, option)
+        yield option.structure
+        if len(episode.calls) > calls:
+            asked.append((clue, _answer(episode.calls[-1])))
+
+
+def _options(episode: Episode, surrogate: Surrogate, potential: Potential, width: int) -> Iterator[Option]:
     formulas = compositions(episode.system)
-    energies = surrogate.predict(formulas, episode.hull.scheme).mean
-    tried: dict[str, int] = {}
-    missed = np.zeros(len(formulas))
-    empty: set[str] = set()
-    while len(empty) < len(formulas):
-        above = episode.hull.energies_above_hull(formulas, energies) + missed
-        for row in np.argsort(above, kind="stable").tolist():
-            formula = formulas[row]
-            made = [] if formula in empty or tried.get(formula, 0) >= depth else _prototypes(formula, potential)
-            if len(made) <= tried.get(formula, 0):
-                empty.add(formula)
-                continue
-            yield made[tried.get(formula, 0)]
-            tried[formula] = tried.get(formula, 0) + 1
-            missed[row] = _missed(episode, formula, missed[row])
-            break
-        else:
+    above = episode.hull.energies_above_hull(formulas, surrogate.predict(formulas, episode.hull.scheme).mean)
+    used = 0
+    for row in np.argsort(above, kind="stable").tolist():
+        fitting = [c.structure for c in candidates(formulas[row]) if len(c.structure) <= LARGEST_CELL]
+        for structure in fitting:
+            best, energy = _best_volume(structure, potential)
+            formation = episode.formation_energy(best.composition, energy)
+            yield Option(formulas[row], best, formation, float(above[row]))
+        used += bool(fitting)
+        if used == width:
             return
 
 
-def _missed(episode: Episode, formula: str, before: float) -> float:
-    """How far above the hull the last answer for a composition was, eV/atom, where the next structure starts from."""
-    last = episode.calls[-1]
-    if last.formula != formula or last.energy_above_hull is None:
-        return before + TOLERANCE
-    return before + max(0.0, last.energy_above_hull)
+def _best_volume(structure: Structure, potential: Potential) -> tuple[Structure, float]:
+    """The structure at the volume of lowest energy, and that energy, eV/atom; an energy only, nothing is relaxed."""
+    scaled = [structure.copy() for _ in VOLUMES]
+    for one, factor in zip(scaled, VOLUMES, strict=True):
+        one.scale_lattice(structure.volume * factor)
+    return min(((one, potential.energy_per_atom(one)) for one in scaled), key=lambda pair: pair[1])
 
 
-def _prototypes(formula: str, potential: Potential) -> list[Structure]:
-    """Prototype structures of a composition, the lowest unrelaxed energy first."""
-    made = [candidate.structure for candidate in candidates(formula)]
-    fitting = [structure for structure in made if len(structure) <= LARGEST_CELL]
-    return sorted(fitting, key=potential.energy_per_atom)
+def _clues(episode: Episode, option: Option) -> FloatArray:
+    """Unrelaxed and predicted energy above hull (eV/atom), and 1, shape (3,)."""
+    unrelaxed = np.clip(option.energy - episode.floor(option.formula), *CLIP)
+    return np.array([unrelaxed, option.predicted, 1.0])
+
+
+def _answer(call: Call) -> float:
+    """What a call taught, eV/atom above the hull that it met; a failed one is as bad as one can be."""
+    return CLIP[1] if call.energy_above_hull is None else float(np.clip(call.energy_above_hull, *CLIP))
+
+
+def _fitted_weights(asked: Sequence[tuple[FloatArray, float]]) -> FloatArray:
+    """Mode of Bayesian linear regression with normal priors around `PRIOR`, shape (3,)."""
+    precision = np.diag(1.0 / np.square(PRIOR_STD))
+    clues = np.array([clue for clue, _ in asked]).reshape(-1, 3)
+    answers = np.array([answer for _, answer in asked])
+    curvature = precision + clues.T @ clues / NOISE**2
+    solved: FloatArray = np.linalg.solve(curvature, precision @ PRIOR + clues.T @ answers / NOISE**2)
+    return solved
 
 
 def run_episode(

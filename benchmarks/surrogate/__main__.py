@@ -4,9 +4,9 @@
         [--out FILE.json] [--markdown FILE.md]
 
 Prints one JSON object: errors of formation energies; stability against the DFT hull and against the hull of the
-predicted energies (both ways of Bartel et al., npj Comput. Mater. 6, 97 (2020)); coverage of the intervals,
-miscalibration area, error by predicted std. Intervals are 95 %, by bootstrap over the compositions. ``--markdown``
-writes the same as tables.
+predicted energies (both ways of Bartel et al., npj Comput. Mater. 6, 97 (2020)), and by a threshold that is chosen on
+the validation rows; coverage of the intervals, miscalibration area, error by predicted std. Intervals are 95 %, by
+bootstrap over the compositions. ``--markdown`` writes the same as tables.
 
 The split `random` is the shipped ensemble's own: it never saw the test part. For any other split an ensemble is trained
 on the training rows of FILE alone (``--members``, ``--epochs``; resumable in ``--work``). A whole element is left out
@@ -25,11 +25,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.results import add_out, command, finish
-from benchmarks.surrogate.measures import errors, own_hull, stability, uncertainty
+from benchmarks.surrogate.measures import decided, errors, own_hull, stability, uncertainty
 from benchmarks.surrogate.models import SCHEME, TREES, Training, baselines, published, threads, train_ensemble
 from benchmarks.surrogate.page import markdown
 from benchmarks.surrogate.tables import SPLITS, Labels, read_labels
 from discovery.errors import ConfigError
+from discovery.judging import log_stability
 from discovery.options import exit_with, symbols
 from discovery.surrogates.base import Prediction, Surrogate
 from discovery.surrogates.training import TrainingConfig
@@ -69,38 +70,44 @@ def models(labels: Labels, surrogate: Surrogate, args: argparse.Namespace) -> di
     """All figures, by model."""
     rows = labels.rows("test")
     prediction = surrogate.predict(labels.formulas, SCHEME)
-    measured = {surrogate.version: measure(labels, prediction.mean)}
+    probable = np.exp(log_stability(prediction.mean - labels.hull, prediction.std, 0.0))
+    measured = {surrogate.version: measure(labels, prediction.mean, -probable)}
     measured[surrogate.version]["uncertainty"] = uncertainty(
         surrogate, SCHEME, taken(prediction, rows), labels.formation[rows]
     )
     if not args.no_baselines:
         measured |= {name: measure(labels, energies) for name, energies in baselines(labels, args.trees).items()}
     if args.published is not None:
-        for name, given in published(args.published, labels, rows).items():
-            measured[f"{name} (published)"] = figures(labels, given["formation"], given["own hull"])
+        both = np.concatenate([labels.rows("validation"), rows])
+        for name, given in published(args.published, labels, both).items():
+            formation = np.full(len(labels.formulas), np.nan)
+            formation[both] = given["formation"]
+            measured[f"{name} (published)"] = figures(labels, formation, given["own hull"][-len(rows) :])
     return measured
 
 
-def measure(labels: Labels, predicted: np.ndarray) -> dict[str, Any]:
-    """Figures of a model that predicts every row, eV/atom, shape (n,)."""
-    rows = labels.rows("test")
-    return figures(labels, predicted[rows], own_hull(labels.formulas, predicted, rows))
+def measure(labels: Labels, predicted: np.ndarray, scores: np.ndarray | None = None) -> dict[str, Any]:
+    """Figures of a model that predicts every row, eV/atom, shape (n,); for `scores` see `figures`."""
+    return figures(labels, predicted, own_hull(labels.formulas, predicted, labels.rows("test")), scores)
 
 
-def figures(labels: Labels, formation: np.ndarray, own: np.ndarray) -> dict[str, Any]:
+def figures(labels: Labels, formation: np.ndarray, own: np.ndarray, scores: np.ndarray | None = None) -> dict[str, Any]:
     """Figures of the test rows.
 
     Args:
         labels: with the truth.
-        formation: predicted formation energies of the test rows, eV/atom.
-        own: decomposition energies against the hull of predicted energies, eV/atom.
+        formation: predicted formation energies, eV/atom, shape (n,); of validation and test rows at least.
+        own: decomposition energies of the test rows against the hull of predicted energies, eV/atom.
+        scores: the lower the likelier stable, shape (n,); None: the predicted energy above the DFT hull.
     """
-    rows = labels.rows("test")
-    true = labels.decomposition[rows]
+    rows, validation = labels.rows("test"), labels.rows("validation")
+    true, above = labels.decomposition, formation - labels.hull
+    scores = above if scores is None else scores
     return {
-        "formation_energy": errors(formation, labels.formation[rows]),
-        "stability_dft_hull": stability(formation - labels.hull[rows], true),
-        "stability_own_hull": stability(own, true),
+        "formation_energy": errors(formation[rows], labels.formation[rows]),
+        "stability_dft_hull": stability(above[rows], true[rows]),
+        "stability_own_hull": stability(own, true[rows]),
+        "stability_decided": decided(scores[rows], true[rows], (scores[validation], true[validation])),
     }
 
 

@@ -10,6 +10,8 @@ from benchmarks.language_tables import table
 WAYS = {
     "stability_dft_hull": "DFT hull: predicted formation energy against the competing phases' DFT energies",
     "stability_own_hull": "hull of the predicted energies: errors of a compound and of its competitors enter both",
+    "stability_decided": "DFT hull, by the threshold of the largest F1 on the validation rows: probability of "
+    "stability for the ensemble, predicted energy above the hull for models without a std",
 }
 RATES = ("precision", "recall", "f1", "fpr", "auc", "precision_top10")
 HEADS = ("model", "MAE Ed (eV/atom)", "precision", "recall", "F1", "FPR", "AUC", "precision in the top 10 %")
@@ -41,11 +43,13 @@ def _formation(models: Mapping[str, Any], names: Sequence[str]) -> str:
 
 
 def _stability(models: Mapping[str, Any], names: Sequence[str], way: str) -> str:
+    first = "threshold" if way == "stability_decided" else "mae"
+    heads = ("model", "threshold", *HEADS[2:]) if first == "threshold" else HEADS
     lines = [
-        (name, _cell(models[name][way], "mae", 4), *(_cell(models[name][way], key, 3) for key in RATES))
+        (name, _cell(models[name][way], first, 4), *(_cell(models[name][way], key, 3) for key in RATES))
         for name in names
     ]
-    return table(HEADS, lines)
+    return table(heads, lines)
 
 
 def _uncertainty(name: str, found: Mapping[str, Any]) -> str:
@@ -69,7 +73,9 @@ def _uncertainty(name: str, found: Mapping[str, Any]) -> str:
 
 
 def _cell(figures: Mapping[str, Any], key: str, digits: int) -> str:
-    value, edges = figures[key], figures[f"{key}_interval"]
+    value, edges = figures[key], figures.get(f"{key}_interval")
     if value is None:
         return ""
+    if edges is None:
+        return f"{value:.{digits}f}"
     return f"{value:.{digits}f} ({edges[0]:.{digits}f} - {edges[1]:.{digits}f})"

@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.surrogate import __main__ as bench
 from benchmarks.surrogate import measures
-from benchmarks.surrogate.measures import errors, own_hull, stability, top_precision
+from benchmarks.surrogate.measures import best_threshold, decided, errors, own_hull, stability, top_precision
 from benchmarks.surrogate.models import Training, baselines, published, train_ensemble
 from benchmarks.surrogate.tables import read_labels
 from discovery.composition import chemical_system
@@ -123,9 +123,9 @@ def test_trees_learn_what_the_mean_cannot(tmp_path: Path) -> None:
 
 def test_published_predictions_of_the_same_rows(tmp_path: Path) -> None:
     labels = read_labels(labels_file(tmp_path), "crabnet")
-    rows = labels.rows("test")
-    given = published(tmp_path / "published.parquet", labels, rows)["Other"]
-    found = bench.figures(labels, given["formation"], given["own hull"])
+    every = np.arange(len(labels.formulas))
+    given = published(tmp_path / "published.parquet", labels, every)["Other"]
+    found = bench.figures(labels, given["formation"], given["own hull"][labels.rows("test")])
     assert found["formation_energy"]["mae"] == pytest.approx(0.1)
     assert found["stability_dft_hull"]["mae"] == pytest.approx(0.1)
 
@@ -155,7 +155,7 @@ def test_the_whole_benchmark_in_small(tmp_path: Path, capsys: pytest.CaptureFixt
     assert len(result["models"][name]["uncertainty"]["mean_std_and_error_by_tenth"]) == 10
     assert set(result["models"][name]["uncertainty"]["coverage"]) == {"0.5", "0.8", "0.9", "0.95"}
     page = (tmp_path / "tables.md").read_text()
-    assert page.count("| Other (published) |") == 3
+    assert page.count("| Other (published) |") == 4
     assert f"{result['models'][name]['formation_energy']['mae']:.4f} (" in page
     assert json.loads((tmp_path / "out.json").read_text()) == result
     with pytest.raises(ConfigError, match="--split random"):
@@ -183,3 +183,22 @@ def test_published_figures_are_reproduced() -> None:
     assert np.abs(predicted - labels.decomposition).mean() == pytest.approx(chosen.mae, abs=0.002)
     assert ((predicted <= 0) & real).sum() / (predicted <= 0).sum() == pytest.approx(chosen.precision, abs=0.005)
     assert top_precision(predicted, real) == pytest.approx(chosen.precision_top10pct, abs=0.01)
+
+
+def test_the_threshold_of_the_largest_f1_by_hand() -> None:
+    scores = np.array([-0.9, -0.7, -0.7, -0.4, -0.2])
+    stable = np.array([True, True, False, True, False])
+    # called stable: 1, 3, 4 or 5 rows (equal scores together); F1 = 2/4, 4/6, 6/7, 6/8
+    assert best_threshold(scores, stable) == -0.4
+    true = np.where(stable, -0.1, 0.1)
+    found = decided(scores, true, (scores, true))
+    assert [found[name] for name in ("threshold", "tp", "fp", "fn", "tn")] == [-0.4, 3, 1, 0, 1]
+    assert found["f1"] == pytest.approx(6 / 7)
+    assert "mae" not in found
+
+
+def test_the_threshold_comes_from_the_validation_rows_alone() -> None:
+    true = np.array([-0.1, 0.1])
+    found = decided(np.array([-0.1, 0.1]), true, (np.array([0.2, 0.3, 0.4]), np.array([-1.0, -1.0, 1.0])))
+    assert found["threshold"] == 0.3
+    assert [found[name] for name in ("tp", "fp", "fn", "tn")] == [1, 1, 0, 0]
