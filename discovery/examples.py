@@ -9,6 +9,7 @@ import numpy as np
 from discovery.campaign import Campaign
 from discovery.composition import amounts
 from discovery.judging import Clues, Examples, FloatArray, fitted_weights, judge
+from discovery.neighbours import Labelled, fractions_of, shifts
 from discovery.records import Estimate, Measurement
 from discovery.surrogates.dataset import split_of
 from discovery.workers import Workers
@@ -16,18 +17,24 @@ from discovery.workers import Workers
 MOST = 3000  # compounds of the reference: more make the judge slower, not better
 
 
-def judged_odds(campaign: Campaign, workers: Workers, candidates: Clues) -> tuple[FloatArray, float]:
-    """Log-odds of stability with the size's weight in them, shape (n,), and the weight of the log-likelihood.
+def judged_odds(
+    campaign: Campaign, workers: Workers, formulas: Sequence[str], candidates: Clues
+) -> tuple[FloatArray, float]:
+    """Log-odds of stability with the size's weight and the neighbours' word in them, and the log-likelihood's weight.
 
-    Both learn from the answers of finished rounds; the weights from odds that have not seen them.
+    Judge, weights and neighbours learn from the answers of finished rounds, the latter two from odds that have not seen
+    them. Shape (n,) for the n candidate formulas, whose clues are `candidates`.
     """
     config = campaign.config
-    known, asked = reference_examples(campaign, workers), answered_examples(campaign)
+    known, (told, asked) = reference_examples(campaign, workers), answered_examples(campaign)
     nothing = Examples(candidates.rows(np.zeros(0, dtype=np.int64)), np.zeros(0, dtype=bool))
     odds = judge(known, asked, candidates, config.tolerance, config.seed)
     before = judge(known, nothing, asked.clues, config.tolerance, config.seed)
     weights = fitted_weights(before, asked, config.prior_weight)
-    return weights.odds * odds + weights.size * candidates.atoms, weights.prior
+    value = weights.odds * odds + weights.size * candidates.atoms
+    believed = weights.value(before, asked.clues.log_prior, asked.clues.atoms) + weights.bias
+    labelled = Labelled(fractions_of([amounts(formula) for formula in told]), believed, asked.stable)
+    return value + shifts(labelled, fractions_of([amounts(formula) for formula in formulas])), weights.prior
 
 
 def reference_examples(campaign: Campaign, workers: Workers) -> Examples:
@@ -44,14 +51,15 @@ def reference_examples(campaign: Campaign, workers: Workers) -> Examples:
     return Examples(clues, above_hull <= campaign.config.tolerance)
 
 
-def answered_examples(campaign: Campaign) -> Examples:
-    """The answers of finished rounds with the clues as they were before; a failed call counts as not stable."""
+def answered_examples(campaign: Campaign) -> tuple[tuple[str, ...], Examples]:
+    """Formulas and answers of finished rounds, with the clues as they were before; a failed call: not stable."""
     answers = {f: a for f, (number, a) in campaign.ledger.answers().items() if number <= campaign.finished_rounds}
     rows = [row for row in campaign.ledger.candidates() if row.formula in answers and row.estimate is not None]
     found = [Estimate(**{**row.estimate, "competing_phases": tuple(row.estimate["competing_phases"])}) for row in rows]
     prior = np.array([np.nan if row.log_probability is None else row.log_probability for row in rows], dtype=np.float64)
     stable = [_is_stable(answers[row.formula], campaign.config.tolerance) for row in rows]
-    return Examples(clues_of([row.formula for row in rows], found, prior), np.array(stable, dtype=bool))
+    formulas = tuple(row.formula for row in rows)
+    return formulas, Examples(clues_of(formulas, found, prior), np.array(stable, dtype=bool))
 
 
 def clues_of(formulas: Sequence[str], found: Sequence[Estimate], log_prior: FloatArray) -> Clues:

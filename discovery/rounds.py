@@ -188,8 +188,9 @@ def _rank(
         weight = campaign.config.prior_weight
         if campaign.config.acquisition == JUDGED:
             chosen = [i for i, ok in enumerate(placed) if ok]
-            clues = clues_of([formulas[i] for i in chosen], [found[i] for i in chosen], prior[placed])
-            odds, weight = judged_odds(campaign, workers, clues)
+            asking = [formulas[i] for i in chosen]
+            clues = clues_of(asking, [found[i] for i in chosen], prior[placed])
+            odds, weight = judged_odds(campaign, workers, asking, clues)
             beliefs = dataclasses.replace(beliefs, log_odds=odds)
         values[placed] = score(campaign.config.acquisition, beliefs, prior[placed], weight, rng)
     ranked = {

@@ -76,12 +76,12 @@ ABLATIONS: dict[str, Arm] = {
     "loop, no judge": _loop(judged=False),
     "loop, no likelihood": _loop(prior=False),
     "loop, fixed weights": _loop(weighed=False),
+    "loop, no neighbours": _loop(neighbours=False),
     "loop, known hull": _loop(PLAIN),
-    "loop, no answers": _loop(learns=False, weighed=False),
+    "loop, no answers": _loop(learns=False, weighed=False, neighbours=False),
 }
 STUDIED: dict[str, Arm] = {
-    "loop, neighbours": _loop(neighbours=True),
-    "loop, joint batch": _loop(neighbours=True, joint=True),
+    "loop, joint batch": _loop(joint=True),
     "loop, hull-aware batch": _loop(hull_aware=True),
     "loop, expected improvement": _loop(depth=True),
     "loop, looks": Arm(Ladder, (*LOOP_TAKES, "costs", "looks"), learns=True, rules=WHOLE),

@@ -12,7 +12,7 @@ from discovery.acquisition import expected_depth
 from discovery.bandit import Credit, interleaved
 from discovery.composition import amounts
 from discovery.judging import Clues, Examples, Judge, Weights, filled, fitted_weights, log_stability, trained_judge
-from discovery.neighbours import Labelled, informed, joint_batch
+from discovery.neighbours import Labelled, informed, joint_batch, shifts
 from discovery.reference.base import Phase
 from discovery.surrogates.base import FloatArray
 
@@ -31,7 +31,7 @@ class Loop:
     judged: bool = True  # False: the surrogate's own probability of stability
     prior: bool = True  # the language model's likelihood as an expert of its own
     weighed: bool = True  # weights fitted to the answers
-    neighbours: bool = False  # labels move the log-odds of similar compositions
+    neighbours: bool = True  # labels move the log-odds of similar compositions
     joint: bool = False  # a pick counts for less where the earlier ones of the batch will tell
     hull_aware: bool = False  # the earlier ones of the batch, where predicted stable, compete with the later ones
     depth: bool = False  # by how much a candidate is expected to lie below the tolerance counts too
@@ -46,13 +46,17 @@ class Loop:
             front = np.sort(np.argsort(-value, kind="stable")[:FRONT])
             desk.narrow(front)
             value = value[front]
-        if not (self.neighbours or self.hull_aware):
-            return value
-        short = desk.open[np.argsort(-value[desk.open], kind="stable")[:SHORTLIST]]
+        labelled = self._labelled(desk, weights)
+        moved = shifts(labelled, desk.fractions(np.arange(len(value)))) if self.neighbours else 0.0
+        if not (self.joint or self.hull_aware):
+            return value + moved
+        short = desk.open[np.argsort(-(value + moved)[desk.open], kind="stable")[:SHORTLIST]]
         out = np.full(len(value), -np.inf)
-        out[short] = self._by_hull(desk, short, value[short]) if self.hull_aware else value[short]
-        if self.neighbours:
-            out[short] = self._by_neighbours(desk, short, value[short] + weights.bias, weights)
+        if self.joint:
+            latent = informed(labelled, desk.fractions(short), value[short] + weights.bias)
+            out[short] = first_of_all(latent.mean, joint_batch(latent, self.batch))
+        else:
+            out[short] = self._by_hull(desk, short, (value + moved)[short])
         return out
 
     def values(self, desk: Desk) -> tuple[FloatArray, Weights]:
@@ -82,14 +86,11 @@ class Loop:
         judge = trained_judge(self._known, asked, self.tolerance, self.seed) if len(asked.stable) else self._first
         return judge.odds(clues)
 
-    def _by_neighbours(
-        self, desk: Desk, short: NDArray[np.int64], log_odds: FloatArray, weights: Weights
-    ) -> FloatArray:
+    def _labelled(self, desk: Desk, weights: Weights) -> Labelled:
+        """The answers, beside what was believed of them by what is known alone."""
         asked = desk.asked_examples(self.tolerance)
         before = weights.value(self._odds_before(desk, asked.clues), asked.clues.log_prior, asked.clues.atoms)
-        labelled = Labelled(desk.fractions(desk.asked_rows), before + weights.bias, asked.stable)
-        latent = informed(labelled, desk.fractions(short), log_odds)
-        return first_of_all(latent.mean, joint_batch(latent, self.batch) if self.joint else [])
+        return Labelled(desk.fractions(desk.asked_rows), before + weights.bias, asked.stable)
 
     def _by_hull(self, desk: Desk, short: NDArray[np.int64], values: FloatArray) -> FloatArray:
         """Picks that are predicted stable join the hull that the later ones of the batch face."""

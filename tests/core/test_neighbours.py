@@ -1,8 +1,19 @@
 import numpy as np
 import pytest
 
+from discovery import neighbours
 from discovery.composition import amounts
-from discovery.neighbours import BIAS_STD, SPREAD, Labelled, covariance, fractions_of, informed, joint_batch, similarity
+from discovery.neighbours import (
+    BIAS_STD,
+    SPREAD,
+    Labelled,
+    covariance,
+    fractions_of,
+    informed,
+    joint_batch,
+    shifts,
+    similarity,
+)
 
 
 def fractions(*formulas):
@@ -38,6 +49,14 @@ def test_one_label_moves_its_neighbour_more_than_a_stranger():
         labelled = Labelled(fractions("NaCl"), np.zeros(1), np.array([stable]))
         near, far = informed(labelled, candidates, odds).mean * (1 if stable else -1)
         assert near > far > 0  # the stranger moves with the bias alone
+
+
+def test_shifts_are_the_mean_without_the_covariance(monkeypatch):
+    monkeypatch.setattr(neighbours, "PART", 2)
+    labelled = Labelled(fractions("NaCl", "MgO", "K2O"), np.array([1.0, -0.5, 0.2]), np.array([True, False, True]))
+    candidates, odds = fractions("Na2Cl3", "KBr", "CaO", "K3O", "LiF"), np.arange(5.0)
+    assert odds + shifts(labelled, candidates) == pytest.approx(informed(labelled, candidates, odds).mean)
+    assert not shifts(NOTHING, candidates).any()
 
 
 def test_one_label_by_hand():

@@ -239,6 +239,6 @@ def test_the_command_runs_on_anybodys_files_and_goes_on_where_it_was(problem, tm
 
 def test_the_loop_has_the_completed_hull_and_its_ablation_has_not():
     assert ARMS["loop"].rules.binaries
-    assert ARMS["loop, neighbours"].rules.binaries
+    assert ARMS["loop, no neighbours"].rules.binaries
     assert not ARMS["loop, known hull"].rules.binaries
     assert not ARMS["surrogate, no learning"].rules.binaries

@@ -195,8 +195,9 @@ def test_nothing_is_learned_where_learning_is_off(tmp_path: Path, models: Path) 
 def test_the_judge_runs_rounds_that_a_resumed_campaign_repeats(tmp_path: Path, models: Path) -> None:
     config = dataclasses.replace(CONFIG, acquisition="judged", candidates_per_round=20)
     campaign = finished(tmp_path / "run", models, config)
-    examples = answered_examples(campaign)
+    formulas, examples = answered_examples(campaign)
     answers = campaign.ledger.answers()
+    assert set(formulas) == set(answers)
     assert len(examples.clues) == len(answers) == 8
     failed = [isinstance(answer, Failure) for _, answer in answers.values()]
     assert not examples.stable[failed].any()
