@@ -7,6 +7,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
+from benchmarks.replay.tables import YARDSTICK
 from discovery.report.markup import paragraph, section, table
 from discovery.report.svg import Frame, figure, path, text
 
@@ -74,11 +75,20 @@ def _together(rows: Sequence[Mapping[str, Any]]) -> str:
             _interval(row["found"]),
             f"{row['largest']:,}",
             f"{row['calls']:,}",
+            _interval(row["enrichment"]) + f" of at most {row['largest_enrichment']}",
+            _interval(row["acceleration"]) + f" of at most {row['largest_acceleration']}"
+            if "acceleration" in row
+            else "",
+            _interval(row["ahead"]) if row["ahead"] else "",
         )
         for row in rows
     ]
-    caption = "All problems together; intervals from resampling the problems"
-    return section("Together", table(("arm", "problems", "found", "at most", "calls"), cells, caption)) if rows else ""
+    caption = (
+        "All problems together; intervals from resampling the problems. EF: over chance; AF: median over the problems, "
+        f"half of the stable ones; the last column is a paired difference to {YARDSTICK}"
+    )
+    head = ("arm", "problems", "found", "at most", "calls", "EF", "AF", f"more than {YARDSTICK}")
+    return section("Together", table(head, cells, caption)) if rows else ""
 
 
 def _drawing(result: Mapping[str, Any]) -> str:

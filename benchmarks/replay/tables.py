@@ -29,6 +29,7 @@ from benchmarks.replay.simulation import Run
 from discovery.fidelity import Costs
 
 SHARES = (0.1, 0.25, 0.5)  # of the stable compounds: the k of AF(k)
+YARDSTICK = "ion exchange"  # the baseline that a paired difference is told for
 POINTS = 50  # of a drawn curve
 
 
@@ -44,17 +45,52 @@ def table(problem: Problem, runs: Sequence[Run], arms: Sequence[str], calls: int
 
 
 def together(results: Sequence[dict[str, Any]], arms: Sequence[str], tolerance: float) -> list[dict[str, Any]]:
-    """Finds of all problems as sums over them; intervals from resampling the problems (each a mean over its seeds)."""
-    rows = []
-    for arm in arms:
-        own = [r for result in results for r in result["table"] if r["arm"] == arm and r["tolerance"] == tolerance]
-        finds = [row["found"]["value"] for row in own]
-        calls, stable = (sum(row[name] for row in own) for name in ("calls", "stable_in_pool"))
-        largest = sum(min(row["calls"], row["stable_in_pool"]) for row in own)
-        interval = bootstrap([finds], lambda drawn: float(np.sum(drawn)), np.random.default_rng(0))
-        row = {"arm": arm, "problems": len(own), "found": plain(interval), "largest": largest}
-        rows.append(row | {"calls": calls, "stable": stable})
-    return rows
+    """All problems as one: finds as sums of means over seeds, intervals from resampling the problems.
+
+    The enrichment is over the finds that are expected by chance; AF is the median over the problems, with k half of
+    the stable ones; `ahead` is the paired difference to `YARDSTICK`.
+    """
+    own = {
+        arm: [r for result in results for r in result["table"] if r["arm"] == arm and r["tolerance"] == tolerance]
+        for arm in arms
+    }
+    finds = {arm: [row["found"]["value"] for row in rows] for arm, rows in own.items()}
+    return [_joint_row(arm, own[arm], finds[arm], finds.get(YARDSTICK)) for arm in arms]
+
+
+def _joint_row(
+    arm: str, rows: Sequence[dict[str, Any]], finds: Sequence[float], yardstick: Sequence[float] | None
+) -> dict[str, Any]:
+    calls, stable = (sum(row[name] for row in rows) for name in ("calls", "stable_in_pool"))
+    largest = sum(min(row["calls"], row["stable_in_pool"]) for row in rows)
+    chance = [row["calls"] * row["stable_in_pool"] / row["pool"] for row in rows]
+    factors = [list(row["acceleration"].values())[-1] for row in rows if row["acceleration"]]
+    reached = [0.0 if factor["value"] is None else factor["value"] for factor in factors]
+    joint: dict[str, Any] = {
+        "arm": arm,
+        "problems": len(rows),
+        "found": plain(_resampled(lambda drawn: float(np.sum(drawn[0])), finds)),
+        "largest": largest,
+        "calls": calls,
+        "stable": stable,
+        "by_chance": round(sum(chance), 2),
+        "enrichment": plain(_resampled(lambda drawn: float(np.sum(drawn[0]) / np.sum(drawn[1])), finds, chance)),
+        "largest_enrichment": number(largest / sum(chance)) if sum(chance) else None,
+        "ahead": None,
+    }
+    if reached:
+        joint["acceleration"] = plain(_resampled(lambda drawn: float(np.median(drawn[0])), reached))
+        joint["largest_acceleration"] = number(float(np.median([factor["largest"] for factor in factors])))
+    if yardstick is not None and len(yardstick) == len(finds):
+        joint["ahead"] = plain(_resampled(lambda drawn: float(np.sum(drawn[0] - drawn[1])), finds, yardstick))
+    return joint
+
+
+def _resampled(statistic: Callable[[np.ndarray], float], *columns: Sequence[float]) -> Interval:
+    """A statistic of columns that belong to the same problems, which are drawn together."""
+    values = np.array(columns, dtype=np.float64)
+    rows = list(range(values.shape[1]))
+    return bootstrap([rows], lambda drawn: statistic(values[:, drawn.astype(int)]), np.random.default_rng(0))
 
 
 def _row(problem: Problem, own: Sequence[Run], chance: Sequence[Run], at: tuple[float, int, int]) -> dict[str, Any]:

@@ -192,15 +192,27 @@ def test_tables_count_by_hand_and_the_page_holds_them(problem):
     assert "<script" not in written
 
 
+def row_of(arm, finds, factor):
+    accelerations = {"1": {"value": 9.0, "largest": 9.0}, "2": {"value": factor, "largest": 8.0}}
+    return {"arm": arm, "tolerance": 0.0, "found": {"value": finds}, "calls": 5, "stable_in_pool": 4, "pool": 20,
+            "acceleration": accelerations}  # fmt: skip
+
+
 def test_problems_together_are_sums_with_intervals_over_problems():
     results = [
-        {"table": [{"arm": "loop", "tolerance": 0.0, "found": {"value": finds}, "calls": 5, "stable_in_pool": 4}]}
-        for finds in (1.0, 2.0, 3.0)
+        {"table": [row_of("loop", finds, factor), row_of("ion exchange", finds - 1.0, None)]}
+        for finds, factor in ((1.0, 2.0), (2.0, None), (3.0, 6.0))
     ]
-    (row,) = together(results, ["loop"], 0.0)
-    assert (row["problems"], row["calls"], row["stable"], row["largest"]) == (3, 15, 12, 12)
-    assert row["found"]["value"] == 6.0
-    assert 3.0 <= row["found"]["low"] < 6.0 < row["found"]["high"] <= 9.0
+    loop, exchange = together(results, ["loop", "ion exchange"], 0.0)
+    assert (loop["problems"], loop["calls"], loop["stable"], loop["largest"]) == (3, 15, 12, 12)
+    assert loop["found"]["value"] == 6.0
+    assert 3.0 <= loop["found"]["low"] < 6.0 < loop["found"]["high"] <= 9.0
+    assert loop["by_chance"] == 3.0  # 5 calls, one in five is stable
+    assert (loop["enrichment"]["value"], loop["largest_enrichment"]) == (2.0, 4.0)
+    assert (loop["acceleration"]["value"], loop["largest_acceleration"]) == (2.0, 8.0)  # median of 2, 0 (never), 6
+    assert loop["ahead"] == {"value": 3.0, "low": 3.0, "high": 3.0}  # one more in every problem: paired, no spread
+    assert exchange["ahead"]["value"] == 0.0
+    assert together(results, ["loop"], 0.0)[0]["ahead"] is None
 
 
 def test_classes_of_chemistry():

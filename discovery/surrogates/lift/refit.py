@@ -19,9 +19,9 @@ from discovery.training import TrainingConfig
 Model = TypeVar("Model", bound=Answerer)
 
 CONFIG = TrainingConfig(epochs=2, tokens_per_batch=1024, peak_learning_rate=2e-4, weight_decay=0.0)
-REPLAYED, GUARDED = 256, 128  # old labels that are learned again, and that measure forgetting
+REPLAYED, GUARDED = 512, 256  # old labels that are learned again, and that measure forgetting
 REPEATS = 4  # how often a new label occurs in an epoch
-MAX_RISE = 0.0045  # of the loss on the guard, as a share: ten refits cost no more than 5 %
+MAX_RISE = 0.003  # of the loss on the guard, as a share: ten refits cost no more than 5 %
 SHRINK = 0.6  # factor of the step while that is exceeded
 LEAST = 0.01  # of a step; below it nothing is learned
 
