@@ -32,6 +32,7 @@ from benchmarks.language_tables import table
 from benchmarks.lift_arms import Arm, Task, arms
 from benchmarks.results import command, finish
 from benchmarks.surrogate.measures import errors
+from discovery.composition import is_compound
 from discovery.errors import ConfigError
 from discovery.labels import lowest_per_formula, read_labels
 from discovery.options import exit_with, torch_device
@@ -64,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
 def read(path: Path, scheme: str) -> Dataset:
     """One label for each compound, the lowest."""
     labels = lowest_per_formula(read_labels(path, scheme))
-    labels = labels[[sum(map(str.isupper, formula)) > 1 for formula in labels.formula]]
+    labels = labels[[is_compound(formula) for formula in labels.formula]]
     energies = labels.formation_energy_per_atom.to_numpy(dtype=np.float64)
     return labelled_dataset(Labels(tuple(labels.formula), energies, tuple(labels.scheme)))
 

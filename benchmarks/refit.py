@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from benchmarks.results import add_out, run
+from discovery.composition import is_compound
 from discovery.labels import lowest_per_formula, read_labels
 from discovery.learning import Lesson, label_errors, learn_surrogate
 from discovery.options import exit_with
@@ -31,7 +32,7 @@ REPLAYED, WATCHED = 2000, 1000  # labels of the training part that are replayed,
 def parts(options: argparse.Namespace) -> tuple[Labels, Labels, Labels]:
     """New labels for all rounds, labels to replay, and labels to watch."""
     table = lowest_per_formula(read_labels(options.labels, options.scheme))
-    table = table[[sum(map(str.isupper, formula)) > 1 for formula in table.formula]]
+    table = table[[is_compound(formula) for formula in table.formula]]
     table = table.sample(len(table), random_state=options.seed)
     split = np.array([split_of(formula) for formula in table.formula])
     new = table[split == "test"][: options.rounds * options.batch_size]

@@ -111,6 +111,14 @@ def _without_parentheses(group: re.Match[str]) -> str:
     return "".join(f"{symbol}{int(number or 1) * times}" for symbol, number in _ATOM.findall(group[1]))
 
 
+def is_compound(formula: str) -> bool:
+    """Whether a formula that can be read holds two elements or more: each symbol begins with a capital.
+
+    Elements that occur twice (as in HOH) count twice; reduced formulas have none of these.
+    """
+    return sum(map(str.isupper, formula)) > 1
+
+
 def chemical_system(formula: str) -> str:
     """Elements in alphabetical order, joined by ``-``."""
     return "-".join(sorted(amounts(formula)))

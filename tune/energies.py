@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from discovery.composition import is_compound
 from discovery.errors import ConfigError
 from discovery.reference.base import Reference
 from discovery.surrogates.dataset import Dataset, load_dataset
@@ -25,9 +26,7 @@ def load_energies(plan: Plan, reference: Reference) -> Dataset:
 
 def of_reference(reference: Reference) -> Dataset:
     """The formation energies of a reference's compounds, in its scheme alone."""
-    energies = {
-        p.formula: p.formation_energy_per_atom for p in reference.phases if sum(map(str.isupper, p.formula)) > 1
-    }
+    energies = {p.formula: p.formation_energy_per_atom for p in reference.phases if is_compound(p.formula)}
     if len(energies) < FEWEST:
         raise ConfigError(f"the reference {reference.name} holds {len(energies)} compounds: give tables with --data")
     return one_scheme(energies, reference.scheme)

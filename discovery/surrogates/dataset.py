@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from discovery.composition import is_compound
 from discovery.errors import DataError
 from discovery.labels import lowest_per_formula, read_labels
 from discovery.surrogates.features import Compositions, encode
@@ -78,7 +79,7 @@ def join(energies: Mapping[str, pd.Series[float]], bartel: frozenset[str] = froz
     if unknown := sorted(set(energies) - set(SCHEMES)):
         raise DataError(f"schemes {unknown} are not among those trained {list(SCHEMES)}: rename or drop them")
     table = pd.DataFrame({scheme: energies.get(scheme, pd.Series(dtype=float)) for scheme in SCHEMES})
-    table = table[[sum(map(str.isupper, formula)) > 1 for formula in table.index]].sort_index()
+    table = table[[is_compound(formula) for formula in table.index]].sort_index()
     formulas = tuple(map(str, table.index))
     return Dataset(
         formulas=formulas,

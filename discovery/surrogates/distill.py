@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from discovery.composition import is_compound
 from discovery.errors import ConfigError
 from discovery.formulas import read_distinct
 from discovery.options import torch_device
@@ -100,7 +101,7 @@ def lessons(teacher: EnsembleSurrogate, data: Dataset, more: Sequence[str]) -> D
         raise ConfigError(f"the teacher knows {', '.join(teacher.schemes)}, the data {', '.join(data.schemes)}")
     kept = data.rows("validation")
     known = {data.formulas[row] for row in data.rows("train")}
-    asked = sorted(known | {f for f in more if split_of(f) == "train" and sum(map(str.isupper, f)) > 1})
+    asked = sorted(known | {f for f in more if split_of(f) == "train" and is_compound(f)})
     formulas = (*asked, *(data.formulas[row] for row in kept))
     blank = np.full((len(formulas), len(data.schemes)), np.nan, np.float32)
     lesson = Dataset(

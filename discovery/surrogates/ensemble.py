@@ -14,13 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from discovery.errors import SchemeError, WeightsError
-from discovery.model_files import CARD, CONFIG, read_json, read_weights, short_hash, write_json, write_weights
+from discovery.errors import SchemeError
+from discovery.model_files import CARD, CONFIG, short_hash, write_json, write_weights
 from discovery.surrogates import calibration
 from discovery.surrogates.base import FloatArray, Labels, Prediction
 from discovery.surrogates.calibration import SchemeCalibration
 from discovery.surrogates.drift import Watch
 from discovery.surrogates.features import Compositions, encode, pack
+from discovery.surrogates.folders import load_folder
 from discovery.surrogates.network import Network, NetworkConfig
 from discovery.surrogates.recalibration import nearest_scheme, unseen_std, watched
 from discovery.surrogates.refit import RefitConfig, refit_network
@@ -133,16 +134,7 @@ class EnsembleSurrogate:
         Raises:
             WeightsError: a missing, truncated or foreign file.
         """
-        config, card, tensors = read_json(folder / CONFIG), read_json(folder / CARD), read_weights(folder)
-        if config.get("kind") != KIND:
-            raise WeightsError(f"{folder / CONFIG} is no ensemble of this package: give a folder that it wrote")
-        try:
-            surrogate = cls._from_parts(config, {key: value.float() for key, value in tensors.items()})
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            raise WeightsError(f"{folder} holds weights of another model ({reason}): copy the folder again") from error
-        if surrogate.version != config["version"]:
-            raise WeightsError(f"{folder} has weights of {surrogate.version}, not {config['version']}: copy it again")
+        surrogate, card = load_folder(folder, KIND, "ensemble of this package", cls._from_parts)
         return replace(surrogate, card=card)
 
     @classmethod

@@ -10,10 +10,9 @@ from typing import Any
 
 from torch import Tensor
 
-from discovery.errors import WeightsError
-from discovery.model_files import CARD, CONFIG, read_json, read_weights
 from discovery.surrogates import calibration
 from discovery.surrogates.drift import Watch
+from discovery.surrogates.folders import load_folder
 from discovery.surrogates.lift import composition_model, sentence_model
 from discovery.surrogates.lift.base import Answerer
 from discovery.surrogates.lift.surrogate import COUNTS, KIND, Asked, LiftSurrogate, Prior
@@ -30,16 +29,7 @@ def load_lift(folder: Path) -> LiftSurrogate:
     Raises:
         WeightsError: a missing, truncated or foreign file, or a language model that it needs and that is not there.
     """
-    config, card, tensors = read_json(folder / CONFIG), read_json(folder / CARD), read_weights(folder)
-    if config.get("kind") != KIND:
-        raise WeightsError(f"{folder / CONFIG} is no language-interfaced surrogate: give a folder that it wrote")
-    try:
-        surrogate = _from_parts(config, {key: value.float() for key, value in tensors.items()})
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise WeightsError(f"{folder} holds weights of another model ({reason}): copy the folder again") from error
-    if surrogate.version != config["version"]:
-        raise WeightsError(f"{folder} has weights of {surrogate.version}, not {config['version']}: copy it again")
+    surrogate, card = load_folder(folder, KIND, "language-interfaced surrogate", _from_parts)
     return replace(surrogate, card=card)
 
 
