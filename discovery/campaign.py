@@ -20,6 +20,7 @@ from discovery.model_store import ModelStore
 from discovery.ranking import AnyHull
 from discovery.records import Failure, Measurement, Proposal, RoundRecord
 from discovery.reference.base import Phase, Reference
+from discovery.reference.competition import CompletedHull
 from discovery.surrogates.base import Labels, Surrogate
 from discovery.workers import Models
 
@@ -103,8 +104,15 @@ class Campaign:
 
     @property
     def models(self) -> Models:
-        """The models of the last finished round, with the hull that candidates face: the reference and the finds."""
-        return Models(*self._learned(), self._with_finds(self._ranking_hull))
+        """The models of the last finished round, with the hull that candidates face: the reference and the finds.
+
+        What competes by prediction is predicted by the same surrogate as the candidates.
+        """
+        generator, surrogate = self._learned()
+        hull = self._ranking_hull
+        if isinstance(hull, CompletedHull):
+            hull = hull.predicted_by(surrogate)
+        return Models(generator, surrogate, self._with_finds(hull))
 
     @property
     def reference_hull(self) -> AnyHull:

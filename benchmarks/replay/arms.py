@@ -56,8 +56,8 @@ class Arm:
 LOOP_TAKES = ("tolerance", "seed", "batch")
 
 
-def _loop(rules: HullRules = WHOLE, *, learns: bool = True, **other: bool) -> Arm:
-    return Arm(partial(Loop, **other), LOOP_TAKES, learns, rules=rules)  # type: ignore[arg-type]
+def _loop(rules: HullRules = WHOLE, *, learns: bool = True, refits: bool = True, **other: bool) -> Arm:
+    return Arm(partial(Loop, **other), LOOP_TAKES, learns, refits, rules=rules)  # type: ignore[arg-type]
 
 
 BASELINES: dict[str, Arm] = {
@@ -77,6 +77,7 @@ ABLATIONS: dict[str, Arm] = {
     "loop, no likelihood": _loop(prior=False),
     "loop, fixed weights": _loop(weighed=False),
     "loop, no neighbours": _loop(neighbours=False),
+    "loop, no refits": _loop(refits=False),
     "loop, known hull": _loop(PLAIN),
     "loop, no answers": _loop(learns=False, weighed=False, neighbours=False),
 }

@@ -76,7 +76,8 @@ class Desk:
         self.asked: dict[str, float | None] = {}  # in the order asked; None: no answer
         self._looks: dict[str, FloatArray] = {}  # rung -> formation energies, eV/atom, shape (n,); NaN: none
         self._looked: set[tuple[str, int]] = set()  # rung and row
-        self._hull = _hull(problem, models, rules.binaries)
+        self._rules = rules
+        self._forgotten: tuple[str, ...] = ()  # candidates that are asked for no more; reported ones still compete
         counted = [amounts(formula) for formula in self.candidates]
         self.atoms = np.array([sum(counts.values()) for counts in counted], dtype=np.float64)
         self._present = np.zeros((len(counted), len(SYMBOLS)), dtype=bool)
@@ -86,10 +87,7 @@ class Desk:
             _log_prior(models.generator, self.candidates),
             models.surrogate.predict(self.candidates, problem.scheme),
         )
-        if rules.candidates and problem.compete:
-            rows = zip(self.candidates, self.prediction.mean.tolist(), strict=True)
-            phases = [Phase(formula, energy, predicted=True) for formula, energy in rows]
-            self._hull = self._hull.with_phases(phases, problem.scheme)
+        self._hull = self._competitors()
         self.competing = self._hull.energies_above_hull(self.candidates, np.zeros(len(self.candidates))) * -1.0
         self.shown: dict[str, tuple[float, ...]] = {}  # clues of the asked ones as they were before the answer
 
@@ -106,6 +104,8 @@ class Desk:
         """Forget all candidates but some, before anything is asked: those far behind need not be predicted anew."""
         if self.asked:
             raise ValueError("candidates were asked for already")
+        kept = set(rows.tolist())
+        self._forgotten = tuple(formula for row, formula in enumerate(self.candidates) if row not in kept)
         self.candidates = tuple(self.candidates[row] for row in rows)
         self._row_of = {formula: row for row, formula in enumerate(self.candidates)}
         self.atoms, self._present, self.log_prior = self.atoms[rows], self._present[rows], self.log_prior[rows]
@@ -204,11 +204,27 @@ class Desk:
         labels = {formula: energy for formula, energy in new.items() if energy is not None}
         if not labels:
             return
-        self._compete(labels)
-        if refit:
-            surrogate = self.models.surrogate.refit(self._labels(labels), self._replay(labels, rng), rng)
-            self.models = replace(self.models, surrogate=surrogate)
-            self._predicted = surrogate.predict(self.candidates, self.problem.scheme)
+        if not refit:
+            self._compete(labels)
+            return
+        surrogate = self.models.surrogate.refit(self._labels(labels), self._replay(labels, rng), rng)
+        self.models = replace(self.models, surrogate=surrogate)
+        self._predicted = surrogate.predict(self.candidates, self.problem.scheme)
+        self._hull = self._competitors()  # what competes by prediction has moved, too
+        self.competing = -self._hull.energies_above_hull(self.candidates, np.zeros(len(self.candidates)))
+
+    def _competitors(self) -> AnyHull:
+        """Known compounds, answers, and what competes with an energy that the present surrogate predicts."""
+        problem, surrogate = self.problem, self.models.surrogate
+        answers = {formula: energy for formula, energy in self.asked.items() if energy is not None}
+        hull: AnyHull = Hull(_phases({**problem.known, **answers}), problem.scheme)
+        if self._rules.binaries:
+            hull = CompletedHull(hull, WithBinaries(ListedFormulas(problem.known)), surrogate)
+        if not (self._rules.candidates and problem.compete):
+            return hull
+        means = [*self._predicted.mean.tolist(), *surrogate.predict(self._forgotten, problem.scheme).mean.tolist()]
+        rows = zip((*self.candidates, *self._forgotten), means, strict=True)
+        return hull.with_phases([Phase(formula, energy, predicted=True) for formula, energy in rows], problem.scheme)
 
     def _compete(self, labels: Mapping[str, float]) -> None:
         """Put the finds into the hull; only candidates whose elements hold all of a find's can feel it."""
@@ -231,13 +247,6 @@ class Desk:
         known = list(self.problem.known)
         drawn = rng.choice(len(known), min(REPLAY, len(known)), replace=False)
         return self._labels({**{known[i]: self.problem.known[known[i]] for i in drawn}, **earlier})
-
-
-def _hull(problem: Problem, models: Models, binaries: bool) -> AnyHull:
-    hull = Hull(_phases(problem.known), problem.scheme)
-    if not binaries:
-        return hull
-    return CompletedHull(hull, WithBinaries(ListedFormulas(problem.known)), models.surrogate)
 
 
 def _phases(energies: Mapping[str, float]) -> list[Phase]:

@@ -47,11 +47,12 @@ class CompletedHull:
     """A hull that fills in the missing known phases of a chemical system when it is first asked about it.
 
     It answers like `Hull`. The predictions are those of the surrogate given here and never change, so that two runs
-    (and a resumed one) see the same hull. Ask through `facing` (or `energies_above_hull`) for many compositions: then
-    the surrogate is called once for all of them.
+    (and a resumed one) see the same hull; `predicted_by` makes the hull of another surrogate. Ask through `facing` (or
+    `energies_above_hull`) for many compositions: then the surrogate is called once for all of them.
     """
 
     def __init__(self, hull: Hull, known: KnownFormulas, surrogate: Surrogate) -> None:
+        self._measured = hull
         self._hull = hull  # grows by predicted phases as systems are asked for
         self._known = known
         self._surrogate = surrogate
@@ -78,9 +79,19 @@ class CompletedHull:
 
     def with_phases(self, phases: Sequence[Phase], scheme: str) -> CompletedHull:
         """A completed hull with more phases of the same scheme."""
-        hull = CompletedHull(self._hull.with_phases(phases, scheme), self._known, self._surrogate)
-        hull._done = set(self._done)
+        hull = CompletedHull(self._measured.with_phases(phases, scheme), self._known, self._surrogate)
+        hull._hull, hull._done = self._hull.with_phases(phases, scheme), set(self._done)
         return hull
+
+    def predicted_by(self, surrogate: Surrogate) -> CompletedHull:
+        """The same measured phases, completed by another surrogate.
+
+        Candidates and the phases that compete with them need energies of one surrogate: then errors that both share
+        cancel. A refit that lowers everything rich in an element would make all of it look stable otherwise.
+        """
+        if surrogate.version == self._surrogate.version:
+            return self
+        return CompletedHull(self._measured, self._known, surrogate)
 
     def with_phase(self, phase: Phase, scheme: str) -> CompletedHull:
         """A completed hull with one more phase of the same scheme."""

@@ -29,11 +29,11 @@ TRUE_REFERENCES = {"Na": -1.3, "K": -1.1, "Cl": -1.8, "F": -1.9}
 class ConstantSurrogate:
     """Predicts one energy for everything, and counts the calls."""
 
-    version = "constant"
     schemes = ("test",)
 
     def __init__(self, energy: float) -> None:
         self.energy = energy
+        self.version = f"constant {energy}"
         self.asked: list[list[str]] = []
 
     def predict(self, formulas: Sequence[str], scheme: str) -> Prediction:
@@ -116,6 +116,20 @@ def test_a_measured_phase_takes_the_place_of_its_prediction() -> None:
     assert hull.hull_energy("Li3O")[1] == ("Li", "Li2O*")
     with pytest.raises(SchemeError):
         hull.with_phase(Phase("Li2O", -2.0), "mp2020")
+
+
+def test_another_surrogate_predicts_all_that_competes_by_prediction() -> None:
+    """Candidates and competitors of one surrogate: what it gets wrong about both cancels."""
+    first, shifted = ConstantSurrogate(-1.0), ConstantSurrogate(-1.5)
+    hull = CompletedHull(Hull([Phase("NaCl", -2.1)], "test"), ListedFormulas(["Li2O", "NaCl"]), first)
+    assert hull.hull_energy("Li3O")[0] == -0.75
+    grown = hull.with_phase(Phase("KCl", -2.2), "test").predicted_by(shifted)
+    assert grown.phase("Li2O") == Phase("Li2O", -1.5, predicted=True)
+    assert grown.hull_energy("Li3O")[0] == -1.5 * 3 / 4
+    assert grown.phase("NaCl") == Phase("NaCl", -2.1)  # measured ones stay
+    assert grown.phase("KCl") == Phase("KCl", -2.2)
+    assert hull.phase("Li2O") == Phase("Li2O", -1.0, predicted=True)
+    assert hull.predicted_by(ConstantSurrogate(-1.0)) is hull
 
 
 def test_completed_hull_does_not_depend_on_the_order_of_questions() -> None:

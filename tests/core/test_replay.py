@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.replay.__main__ import main
 from benchmarks.replay.arms import ABLATIONS, ARMS, BASELINES, STUDIED, Budget
-from benchmarks.replay.desk import Desks, Models
+from benchmarks.replay.desk import Desk, Desks, Models
 from benchmarks.replay.metrics import found
 from benchmarks.replay.page import image, page
 from benchmarks.replay.problem import Withheld, complete_truth, problem_from_files
@@ -190,6 +190,20 @@ def test_tables_count_by_hand_and_the_page_holds_them(problem):
     assert xml.etree.ElementTree.fromstring(image(result)).tag.endswith("svg")
     assert "loop: 3" in image(result)
     assert "<script" not in written
+
+
+def test_what_competes_by_prediction_moves_with_the_candidates(problem, models):
+    """A refit that lowers everything alike must not make anything look more stable."""
+    desk = Desks(dataclasses.replace(problem, compete=True), models).new(ARMS["loop"].rules)
+    formula = desk.candidates[0]
+    desk.tell(formula, 0.5)
+    desk.learn({formula: 0.5}, np.random.default_rng(0))
+    fresh = Desk(desk.problem, desk.models, ARMS["loop"].rules)
+    others = np.array([row for row in range(len(desk.candidates)) if row != 0])
+    fresh.tell(formula, 0.5)
+    fresh.learn({formula: 0.5}, np.random.default_rng(0), refit=False)
+    assert desk.prediction.mean == pytest.approx(fresh.prediction.mean)
+    assert desk.competing[others] == pytest.approx(fresh.competing[others])
 
 
 def row_of(arm, finds, factor):
