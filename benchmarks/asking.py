@@ -4,8 +4,8 @@
 
 The candidates are made up by seed (two to five elements in the shares of the Materials Project). Stages: energies and
 hull (surrogate and builtin reference, as workers do it), likelihood, judge (learns from known compounds and answers,
-then judges all), neighbours and batch (labels move the shortlist, the batch is chosen jointly), and choosing by value
-alone for comparison. The answers are made up too: what they say is not the question here.
+then judges all), neighbours (the answers move all log-odds), the batch by value, and the batch chosen jointly from a
+shortlist for comparison. The answers are made up too: what they say is not the question here.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from discovery.composition import amounts, chemical_system
 from discovery.examples import clues_of
 from discovery.generators.zoo import load_generator
 from discovery.hull import Hull
-from discovery.judging import Examples, trained_judge
-from discovery.neighbours import Labelled, fractions_of, informed, joint_batch
+from discovery.judging import Examples, FloatArray, trained_judge
+from discovery.neighbours import Labelled, fractions_of, informed, joint_batch, shifts
 from discovery.options import exit_with
 from discovery.ranking import estimates
 from discovery.reference.builtin import load_builtin
 from discovery.surrogates.zoo import load_surrogate
 from discovery.workers import RANK_CHUNK
 
-SHORTLIST = 1500  # candidates that neighbours and batch are weighed for
+SHORTLIST = 1500  # candidates that a joint batch is weighed for
 KNOWN = 3000  # compounds that the judge learns from
 
 
@@ -57,17 +57,26 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     learned, told, rest = np.split(np.arange(len(asked)), [KNOWN, KNOWN + options.answers])
     known, answers = (Examples(every.rows(rows), stable[rows]) for rows in (learned, told))
     odds = _timed(seconds, "judge", lambda: trained_judge(known, answers, 0.1, 0).odds(every.rows(rest)))
-    systems = [chemical_system(asked[row]) for row in rest]
-    _timed(seconds, "batch by value alone", lambda: select_batch(odds, systems, options.batch, 2))
+    labelled = Labelled(fractions_of([amounts(asked[row]) for row in told]), np.zeros(len(told)), answers.stable)
+
+    def moved() -> FloatArray:
+        return odds + shifts(labelled, fractions_of([amounts(asked[row]) for row in rest]))
+
+    values = _timed(seconds, "neighbours", moved)
+
+    def batch() -> list[int]:
+        systems = [chemical_system(asked[row]) for row in rest]
+        return select_batch(values, systems, options.batch, 2)
+
+    _timed(seconds, "batch by value", batch)
 
     def joint() -> list[int]:
-        short = np.argsort(-odds)[:SHORTLIST]
-        labelled = Labelled(fractions_of([amounts(asked[row]) for row in told]), np.zeros(len(told)), answers.stable)
+        short = np.argsort(-values)[:SHORTLIST]
         rows = fractions_of([amounts(asked[rest[row]]) for row in short])
         return joint_batch(informed(labelled, rows, odds[short]), options.batch)
 
-    _timed(seconds, "neighbours and joint batch", joint)
     whole = sum(seconds.values())
+    _timed(seconds, "joint batch", joint)
     return {
         "machine": f"{platform.machine()}, {os.cpu_count()} CPUs, {options.threads} threads",
         "candidates": len(rest),

@@ -9,7 +9,7 @@ def test_every_stage_is_timed(tmp_path, capsys):
     result = json.loads(capsys.readouterr().out)
     assert result == json.loads((tmp_path / "a.json").read_text())
     assert set(result["seconds"]) == {
-        "energies and hull", "likelihood", "judge", "batch by value alone", "neighbours and joint batch",
+        "energies and hull", "likelihood", "judge", "neighbours", "batch by value", "joint batch",
     }  # fmt: skip
     assert min(result["seconds"].values()) >= 0.0
     assert result["seconds_per_chosen_candidate"] > 0.0
