@@ -143,8 +143,9 @@ def gain_per_cost(runs: Sequence[Run], arm: str, tolerance: float, costs: Costs)
     own = _of(runs, arm)
     labels = float(np.mean([len(run.calls) for run in own])) * costs.dft
     looks = float(np.mean([run.looks_cost for run in own]))
-    finds = float(np.mean([found(run.scored(), tolerance)[-1] for run in own]))
-    return {"labels": labels, "looks": looks, "found_per_1000_labels": finds / (labels + looks) * costs.dft * 1000}
+    finds = float(np.mean([np.sum(run.scored() <= tolerance) for run in own]))  # a free run may have asked for nothing
+    share = finds / (labels + looks) if labels + looks else 0.0
+    return {"labels": labels, "looks": looks, "found_per_1000_labels": share * costs.dft * 1000}
 
 
 def kinds(runs: Sequence[Run], tolerance: float) -> list[dict[str, Any]]:

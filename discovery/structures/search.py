@@ -11,7 +11,7 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Lattice, Structure
 
 from discovery.structures.candidates import Candidate, candidates
-from discovery.structures.potentials import Potential, to_atoms
+from discovery.structures.potentials import SMALLEST_VOLUME, Potential, to_atoms
 from discovery.structures.relaxation import (
     SHORTEST_DISTANCE,
     RelaxationError,
@@ -159,7 +159,8 @@ def _at_best_volume(candidate: Candidate, potential: Potential) -> Start:
 
 def _energy(structure: Structure, stretch: float, potential: Potential) -> float:
     stretched = _stretched(structure, stretch)
-    if shortest_distance(to_atoms(stretched)) < SHORTEST_DISTANCE:
+    flat = stretched.volume / len(stretched) < SMALLEST_VOLUME  # a collapsed cell, where the potential has no energy
+    if flat or shortest_distance(to_atoms(stretched)) < SHORTEST_DISTANCE:
         return np.inf
     energy = potential.energy_per_atom(stretched)
     return energy if np.isfinite(energy) else np.inf

@@ -212,6 +212,11 @@ def row_of(arm, finds, factor):
             "acceleration": accelerations}  # fmt: skip
 
 
+def test_a_run_that_asked_for_nothing_costs_and_finds_nothing():
+    empty = Run("random", "free", 0, (), ())
+    assert gain_per_cost([empty], "random", 0.0, Costs()) == {"labels": 0.0, "looks": 0.0, "found_per_1000_labels": 0.0}
+
+
 def test_problems_together_are_sums_with_intervals_over_problems():
     results = [
         {"table": [row_of("loop", finds, factor), row_of("ion exchange", finds - 1.0, None)]}

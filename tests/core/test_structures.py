@@ -6,7 +6,7 @@ from ase.calculators.emt import EMT
 from pymatgen.core import Lattice, Structure
 
 from discovery.composition import reduced_formula
-from discovery.structures.candidates import CandidateLimits, candidates
+from discovery.structures.candidates import Candidate, CandidateLimits, candidates
 from discovery.structures.ions import charges, radius
 from discovery.structures.ordering import arrangements
 from discovery.structures.potentials import potential_from
@@ -86,6 +86,18 @@ def test_screen_finds_the_volume_of_copper_gold_and_search_its_order() -> None:
     assert found.relaxed.converged
     per_atom = found.relaxed.structure.volume / 4 * 4 / len(found.relaxed.structure)
     assert per_atom == pytest.approx(3.75**3 / 4, rel=0.04)  # L1_2 Cu3Au: 3.75 A
+
+
+def test_a_flat_cell_has_no_energy_and_stops_nothing() -> None:
+    potential = potential_from("emt", EMT())
+    flat = Structure(Lattice.from_parameters(3, 3, 3, 90, 90, 4), ["Cu", "Au"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    assert flat.volume / 2 < 2.0
+    good = candidates("Cu3Au")
+    starts = screen([Candidate(flat, "flat", 0.0), *good], potential)
+    assert "flat" not in {start.prototype for start in starts}
+    assert starts
+    with pytest.raises(SearchError, match="no energy"):
+        screen([Candidate(flat, "flat", 0.0)], potential)
 
 
 def test_search_without_time_or_prototype_says_so() -> None:
