@@ -20,7 +20,6 @@ from discovery.model_store import ModelStore
 from discovery.ranking import AnyHull
 from discovery.records import Failure, Measurement, Proposal, RoundRecord
 from discovery.reference.base import Phase, Reference
-from discovery.reference.competition import CompletedHull
 from discovery.surrogates.base import Labels, Surrogate
 from discovery.workers import Models
 
@@ -109,10 +108,7 @@ class Campaign:
         What competes by prediction is predicted by the same surrogate as the candidates.
         """
         generator, surrogate = self._learned()
-        hull = self._ranking_hull
-        if isinstance(hull, CompletedHull):
-            hull = hull.predicted_by(surrogate)
-        return Models(generator, surrogate, self._with_finds(hull))
+        return Models(generator, surrogate, self._with_finds(self._ranking_hull.predicted_by(surrogate)))
 
     @property
     def reference_hull(self) -> AnyHull:

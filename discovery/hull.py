@@ -102,6 +102,10 @@ class Hull:
         """The hull that these compositions face: this one (see `reference.competition.CompletedHull`)."""
         return self
 
+    def predicted_by(self, surrogate: object) -> Hull:  # noqa: ARG002 - the same call as of a completed hull
+        """The hull with what it predicts predicted by a surrogate: this one, which predicts nothing."""
+        return self
+
     def phase(self, formula: str) -> Phase | None:
         """The phase of this composition, None where there is none."""
         system, key = place(formula)

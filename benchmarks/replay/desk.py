@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.replay.problem import Problem
-from discovery.composition import SYMBOLS, amounts
+from discovery.composition import amounts
 from discovery.fidelity import Rung, fused, learned_rung
 from discovery.generators.base import Generator
 from discovery.hull import Hull
@@ -26,7 +26,6 @@ from discovery.surrogates.dataset import split_of
 
 EXAMPLES = 4000  # known compounds that the judge learns from
 REPLAY = 2000  # known labels beside the new ones in a refit
-INDEX = {symbol: number for number, symbol in enumerate(SYMBOLS)}
 
 
 @dataclass(frozen=True)
@@ -76,19 +75,20 @@ class Desk:
         self.asked: dict[str, float | None] = {}  # in the order asked; None: no answer
         self._looks: dict[str, FloatArray] = {}  # rung -> formation energies, eV/atom, shape (n,); NaN: none
         self._looked: set[tuple[str, int]] = set()  # rung and row
-        self._rules = rules
+        self._competes = rules.candidates and problem.compete  # every candidate, with a predicted energy
         self._forgotten: tuple[str, ...] = ()  # candidates that are asked for no more; reported ones still compete
         counted = [amounts(formula) for formula in self.candidates]
         self.atoms = np.array([sum(counts.values()) for counts in counted], dtype=np.float64)
-        self._present = np.zeros((len(counted), len(SYMBOLS)), dtype=bool)
-        for row, counts in enumerate(counted):
-            self._present[row, [INDEX[symbol] for symbol in counts]] = True
+        self._fractions = fractions_of(counted)  # (n, elements)
         self.log_prior, self._predicted = beliefs or (
             _log_prior(models.generator, self.candidates),
             models.surrogate.predict(self.candidates, problem.scheme),
         )
+        self._grounds: AnyHull = Hull(_phases(problem.known), problem.scheme)  # without the candidates' predictions
+        if rules.binaries:
+            self._grounds = CompletedHull(self._grounds, WithBinaries(ListedFormulas(problem.known)), models.surrogate)
         self._hull = self._competitors()
-        self.competing = self._hull.energies_above_hull(self.candidates, np.zeros(len(self.candidates))) * -1.0
+        self.competing = self._faced(self.candidates)
         self.shown: dict[str, tuple[float, ...]] = {}  # clues of the asked ones as they were before the answer
 
     def copy(self) -> Desk:
@@ -108,7 +108,7 @@ class Desk:
         self._forgotten = tuple(formula for row, formula in enumerate(self.candidates) if row not in kept)
         self.candidates = tuple(self.candidates[row] for row in rows)
         self._row_of = {formula: row for row, formula in enumerate(self.candidates)}
-        self.atoms, self._present, self.log_prior = self.atoms[rows], self._present[rows], self.log_prior[rows]
+        self.atoms, self._fractions, self.log_prior = self.atoms[rows], self._fractions[rows], self.log_prior[rows]
         self.competing = self.competing[rows]
         made = self._predicted
         self._predicted = Prediction(made.mean[rows], made.epistemic_std[rows], made.aleatoric_std[rows])
@@ -122,7 +122,7 @@ class Desk:
     def clues(self) -> Clues:
         """Of all candidates, with the present models and hull."""
         prediction = self.prediction
-        mean, elements = prediction.mean, self._present.sum(axis=1).astype(np.float64)
+        mean, elements = prediction.mean, (self._fractions > 0).sum(axis=1).astype(np.float64)
         return Clues(mean - self.competing, prediction.std, mean, self.log_prior, self.atoms, elements)
 
     def known_examples(self, tolerance: float, seed: int) -> Examples:
@@ -185,7 +185,7 @@ class Desk:
 
     def fractions(self, rows: NDArray[np.int64]) -> FloatArray:
         """Atomic fractions of some candidates, shape (n, elements)."""
-        return fractions_of([amounts(self.candidates[row]) for row in rows])
+        return self._fractions[rows]
 
     def tell(self, formula: str, energy: float | None) -> None:
         """An answer: a phase that competes from now on, or none."""
@@ -196,7 +196,7 @@ class Desk:
         """Fields of `Clues` for one candidate, in order."""
         prediction = self.prediction if self._looks else self._predicted
         mean, std = float(prediction.mean[row]), float(prediction.std[row])
-        above, elements = mean - float(self.competing[row]), float(self._present[row].sum())
+        above, elements = mean - float(self.competing[row]), float((self._fractions[row] > 0).sum())
         return above, std, mean, float(self.log_prior[row]), float(self.atoms[row]), elements
 
     def learn(self, new: Mapping[str, float | None], rng: np.random.Generator, *, refit: bool = True) -> None:
@@ -204,37 +204,38 @@ class Desk:
         labels = {formula: energy for formula, energy in new.items() if energy is not None}
         if not labels:
             return
+        self._grounds = self._grounds.with_phases(_phases(labels), self.problem.scheme)
         if not refit:
             self._compete(labels)
             return
         surrogate = self.models.surrogate.refit(self._labels(labels), self._replay(labels, rng), rng)
         self.models = replace(self.models, surrogate=surrogate)
         self._predicted = surrogate.predict(self.candidates, self.problem.scheme)
+        self._grounds = self._grounds.predicted_by(surrogate)
         self._hull = self._competitors()  # what competes by prediction has moved, too
-        self.competing = -self._hull.energies_above_hull(self.candidates, np.zeros(len(self.candidates)))
+        self.competing = self._faced(self.candidates)
 
     def _competitors(self) -> AnyHull:
-        """Known compounds, answers, and what competes with an energy that the present surrogate predicts."""
-        problem, surrogate = self.problem, self.models.surrogate
-        answers = {formula: energy for formula, energy in self.asked.items() if energy is not None}
-        hull: AnyHull = Hull(_phases({**problem.known, **answers}), problem.scheme)
-        if self._rules.binaries:
-            hull = CompletedHull(hull, WithBinaries(ListedFormulas(problem.known)), surrogate)
-        if not (self._rules.candidates and problem.compete):
-            return hull
-        means = [*self._predicted.mean.tolist(), *surrogate.predict(self._forgotten, problem.scheme).mean.tolist()]
+        """Known compounds and answers, and what competes with an energy that the present surrogate predicts."""
+        scheme, surrogate = self.problem.scheme, self.models.surrogate
+        if not self._competes:
+            return self._grounds.with_phases((), scheme)
+        means = [*self._predicted.mean.tolist(), *surrogate.predict(self._forgotten, scheme).mean.tolist()]
         rows = zip((*self.candidates, *self._forgotten), means, strict=True)
-        return hull.with_phases([Phase(formula, energy, predicted=True) for formula, energy in rows], problem.scheme)
+        return self._grounds.with_phases([Phase(formula, energy, predicted=True) for formula, energy in rows], scheme)
+
+    def _faced(self, formulas: Sequence[str]) -> FloatArray:
+        """Energies of what competes with some compositions, eV/atom."""
+        return -self._hull.energies_above_hull(formulas, np.zeros(len(formulas)))
 
     def _compete(self, labels: Mapping[str, float]) -> None:
         """Put the finds into the hull; only candidates whose elements hold all of a find's can feel it."""
         self._hull = self._hull.with_phases(_phases(labels), self.problem.scheme)
-        touched = np.zeros(len(self.candidates), dtype=bool)
+        present, touched = self._fractions > 0, np.zeros(len(self.candidates), dtype=bool)
         for formula in labels:
-            touched |= self._present[:, [INDEX[symbol] for symbol in amounts(formula)]].all(axis=1)
+            touched |= present[:, fractions_of([amounts(formula)])[0] > 0].all(axis=1)
         rows = np.flatnonzero(touched)
-        formulas = [self.candidates[row] for row in rows]
-        self.competing[rows] = -self._hull.energies_above_hull(formulas, np.zeros(len(rows)))
+        self.competing[rows] = self._faced([self.candidates[row] for row in rows])
 
     def _labels(self, labels: Mapping[str, float]) -> Labels:
         ordered = sorted(labels)

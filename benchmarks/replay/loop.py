@@ -18,7 +18,7 @@ from discovery.surrogates.base import FloatArray
 
 PRIOR_WEIGHT = 0.5  # of the log-likelihood before any label; the default of the loop
 FRONT = 20_000  # candidates of a long list that the loop goes on with after its first ranking
-SHORTLIST = 1500  # candidates that neighbours and the batch are weighed for; the others are far behind
+SHORTLIST = 1500  # candidates that a batch is weighed for where its picks count; the others are far behind
 
 
 @dataclass
@@ -41,26 +41,28 @@ class Loop:
     def __call__(self, desk: Desk, rng: np.random.Generator) -> FloatArray:
         """Log-desirability of every candidate; -inf: not even on the shortlist."""
         del rng
-        value, weights = self.values(desk)
+        value, labelled, bias = self.values(desk)
         if len(value) > FRONT and not desk.asked:
             front = np.sort(np.argsort(-value, kind="stable")[:FRONT])
             desk.narrow(front)
             value = value[front]
-        labelled = self._labelled(desk, weights)
         moved = shifts(labelled, desk.fractions(np.arange(len(value)))) if self.neighbours else 0.0
         if not (self.joint or self.hull_aware):
             return value + moved
         short = desk.open[np.argsort(-(value + moved)[desk.open], kind="stable")[:SHORTLIST]]
         out = np.full(len(value), -np.inf)
         if self.joint:
-            latent = informed(labelled, desk.fractions(short), value[short] + weights.bias)
+            latent = informed(labelled, desk.fractions(short), value[short] + bias)
             out[short] = first_of_all(latent.mean, joint_batch(latent, self.batch))
         else:
             out[short] = self._by_hull(desk, short, (value + moved)[short])
         return out
 
-    def values(self, desk: Desk) -> tuple[FloatArray, Weights]:
-        """What judge and likelihood make of every candidate, and how they were weighed."""
+    def values(self, desk: Desk) -> tuple[FloatArray, Labelled, float]:
+        """What judge and likelihood make of every candidate.
+
+        Beside it the answers with what was believed of them by what is known alone, and what makes log-odds of a value.
+        """
         asked, start = desk.asked_examples(self.tolerance), 0.0 if desk.problem.compete else PRIOR_WEIGHT
         before = self._odds_before(desk, asked.clues)
         weights = Weights(1.0, 0.0, 0.0)
@@ -68,7 +70,10 @@ class Loop:
             weights = fitted_weights(before if self.weighed else before[:0], asked, start)
         clues = desk.clues
         value = weights.value(self._odds_now(asked, clues), clues.log_prior, clues.atoms)
-        return (value + expected_depth(clues.above_hull, clues.std, self.tolerance) if self.depth else value), weights
+        if self.depth:
+            value = value + expected_depth(clues.above_hull, clues.std, self.tolerance)
+        believed = weights.value(before, asked.clues.log_prior, asked.clues.atoms) + weights.bias
+        return value, Labelled(desk.fractions(desk.asked_rows), believed, asked.stable), weights.bias
 
     def _odds_before(self, desk: Desk, clues: Clues) -> FloatArray:
         """By what is known alone."""
@@ -85,12 +90,6 @@ class Loop:
             return clues.log_stability(self.tolerance)
         judge = trained_judge(self._known, asked, self.tolerance, self.seed) if len(asked.stable) else self._first
         return judge.odds(clues)
-
-    def _labelled(self, desk: Desk, weights: Weights) -> Labelled:
-        """The answers, beside what was believed of them by what is known alone."""
-        asked = desk.asked_examples(self.tolerance)
-        before = weights.value(self._odds_before(desk, asked.clues), asked.clues.log_prior, asked.clues.atoms)
-        return Labelled(desk.fractions(desk.asked_rows), before + weights.bias, asked.stable)
 
     def _by_hull(self, desk: Desk, short: NDArray[np.int64], values: FloatArray) -> FloatArray:
         """Picks that are predicted stable join the hull that the later ones of the batch face."""

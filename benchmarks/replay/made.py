@@ -163,11 +163,12 @@ def loop_structures(episode: Episode, surrogate: Surrogate, potential: Potential
     options = list(_options(episode, surrogate, potential, width))
     asked: list[tuple[FloatArray, float]] = []
     while options:
-        clues = np.array([_clues(episode, option) for option in options])
-        option = options.pop(int(np.argmin(clues @ _fitted_weights(asked))))
+        clues = _clues(episode, options)
+        place = int(np.argmin(clues @ _fitted_weights(asked)))
+        option, clue = options.pop(place), clues[place]
         if episode.knows(option.structure):
             continue
-        calls, clue = len(episode.calls), _clues(episode, option)
+        calls = len(episode.calls)
         yield option.structure
         if len(episode.calls) > calls:
             asked.append((clue, _answer(episode.calls[-1])))
@@ -196,10 +197,11 @@ def _best_volume(structure: Structure, potential: Potential) -> tuple[Structure,
     return min(((one, potential.energy_per_atom(one)) for one in scaled), key=lambda pair: pair[1])
 
 
-def _clues(episode: Episode, option: Option) -> FloatArray:
-    """Unrelaxed and predicted energy above hull (eV/atom), and 1, shape (3,)."""
-    unrelaxed = np.clip(option.energy - episode.floor(option.formula), *CLIP)
-    return np.array([unrelaxed, option.predicted, 1.0])
+def _clues(episode: Episode, options: Sequence[Option]) -> FloatArray:
+    """Unrelaxed and predicted energy above hull (eV/atom), and 1, of n options, shape (n, 3)."""
+    floors = {formula: episode.floor(formula) for formula in {option.formula for option in options}}
+    unrelaxed = np.clip([option.energy - floors[option.formula] for option in options], *CLIP)
+    return np.column_stack([unrelaxed, [option.predicted for option in options], np.ones(len(options))])
 
 
 def _answer(call: Call) -> float:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import argparse
 import platform
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from discovery.options import exit_with
 from discovery.surrogates.dataset import Dataset
 from discovery.surrogates.features import encode, pack
 from discovery.surrogates.from_labels import Preset
+from discovery.surrogates.network import NetworkConfig
 from discovery.surrogates.training import Trainer, TrainingConfig, predict_rows
 
 PLAIN, DECOMPOSITION, COMPETING, DIFFERENCES = ARMS = ("plain", "decomposition", "competing", "differences")
@@ -90,27 +91,26 @@ def dataset(labels: Labels, arm: str) -> Dataset:
     )
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Rows of an epoch in an order that keeps compounds of one chemical system together."""
+def by_system(rows: NDArray[np.int64], system: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """The same rows with those of one chemical system together; systems and rows within them by chance.
 
-    system: NDArray[np.int64]  # number of the chemical system of each row of the data
-
-    def ordered(self, rows: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-        """The same rows; systems by chance, rows of a system by chance within it."""
-        place = rng.permutation(int(self.system.max()) + 1)[self.system[rows]]
-        return rows[np.lexsort((rng.random(len(rows)), place))]
+    Args:
+        rows: of an epoch.
+        system: number of the chemical system of each row of the data.
+        rng: decides the order.
+    """
+    place = rng.permutation(int(system.max()) + 1)[system[rows]]
+    return rows[np.lexsort((rng.random(len(rows)), place))]
 
 
 class DifferenceTrainer(Trainer):
     """Adds the L1 loss of energy differences between neighbours in the batch that share a chemical system."""
 
-    def __init__(self, data: Dataset, config: TrainingConfig, preset: Preset) -> None:
-        super().__init__(data, config, preset.sizes(data.schemes[0]))
-        names = {name: number for number, name in enumerate(sorted(set(map(chemical_system, data.formulas))))}
-        self._system = np.array([names[chemical_system(formula)] for formula in data.formulas])
+    def __init__(self, data: Dataset, config: TrainingConfig, sizes: NetworkConfig) -> None:
+        super().__init__(data, config, sizes)
+        self._system = np.unique([chemical_system(formula) for formula in data.formulas], return_inverse=True)[1]
         rng = np.random.default_rng(config.seed)
-        self._epoch_rows = [Rows(self._system).ordered(rows, rng) for rows in self._epoch_rows]
+        self._epoch_rows = [by_system(rows, self._system, rng) for rows in self._epoch_rows]
 
     def _loss(self, rows: NDArray[np.int64], drop: Any) -> Tensor:
         batch = pack(self._data.compositions, rows)
@@ -130,11 +130,11 @@ class DifferenceTrainer(Trainer):
 def predictions(data: Dataset, arm: str, args: argparse.Namespace, seed: int) -> FloatArray:
     """Mean over the members, of every output, eV/atom, shape (n, outputs)."""
     preset = Preset(members=args.members, epochs=args.epochs)
+    sizes = replace(preset.sizes("mp2019"), schemes=data.schemes)
     found = []
     for member in range(args.members):
         config = replace(preset.training(100 * seed + member), auxiliary_weight=OWN_WEIGHT)
-        sizes = replace(preset.sizes("mp2019"), schemes=data.schemes)
-        trainer = DifferenceTrainer(data, config, preset) if arm == DIFFERENCES else Trainer(data, config, sizes)
+        trainer = (DifferenceTrainer if arm == DIFFERENCES else Trainer)(data, config, sizes)
         for epoch in range(config.all_epochs):
             trainer.run_epoch(epoch)
         found.append(predict_rows(trainer.average, data, np.arange(len(data.formulas)))[0].double().numpy())

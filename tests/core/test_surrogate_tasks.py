@@ -39,7 +39,7 @@ def test_rows_of_a_system_stay_together(tmp_path: Path) -> None:
     systems = np.array([chemical_system(formula) for formula in labels.formulas])
     numbers = np.unique(systems, return_inverse=True)[1]
     rows = labels.rows("train")
-    ordered = tasks.Rows(numbers).ordered(rows, np.random.default_rng(0))
+    ordered = tasks.by_system(rows, numbers, np.random.default_rng(0))
     assert sorted(ordered) == sorted(rows)
     assert (np.diff(numbers[ordered]) != 0).sum() == len(set(numbers[rows])) - 1
 
