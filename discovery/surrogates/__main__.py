@@ -3,12 +3,13 @@
 ``lift`` teaches a language model to answer with formation energies (`discovery.surrogates.lift`), ``distill`` makes a
 quick student of the ensemble (`discovery.surrogates.distill`), ``train`` makes the ensemble:
 
-Members are trained one after the other, or each in a process of its own with ``--member K``; a member that is finished
-is not trained again, an interrupted one goes on from its last epoch. ``--keep`` adds members to an ensemble that was
-trained before: the result is that of training all of them, for a member depends on its seed alone. The call without
-``--member`` ends by calibrating, measuring and writing the ensemble. With glibc,
-``MALLOC_MMAP_THRESHOLD_=4294967295 MALLOC_TRIM_THRESHOLD_=4294967295`` makes a step a sixth quicker (no page faults for
-large temporaries).
+Members are trained one after the other, or each in a process of its own with ``--member K``; a member that is
+finished is not trained again, an interrupted one goes on from its last epoch. ``--keep`` adds members to an ensemble
+that was trained before: the result is that of training all of them, for a member depends on its seed alone.
+``--together`` trains them as one computation, for a GPU (`discovery.surrogates.stacked`). ``--auxiliary`` lets them
+learn further tabulated quantities (`discovery.surrogates.auxiliary`), which are dropped at the end. The call without
+``--member`` ends by calibrating, measuring and writing the ensemble. With glibc, ``MALLOC_MMAP_THRESHOLD_=4294967295
+MALLOC_TRIM_THRESHOLD_=4294967295`` makes a step a sixth quicker (no page faults for large temporaries).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -24,13 +26,15 @@ import torch
 from discovery.errors import ConfigError
 from discovery.options import exit_with, torch_device
 from discovery.surrogates import evaluation
-from discovery.surrogates.dataset import SPLIT_SEED, TEST_SHARE, VALIDATION_SHARE, Dataset, load_dataset
+from discovery.surrogates.auxiliary import with_auxiliary, without_auxiliary
+from discovery.surrogates.dataset import QUANTITIES, SPLIT_SEED, TEST_SHARE, VALIDATION_SHARE, Dataset, load_dataset
 from discovery.surrogates.distill import add_options as add_distill_options
 from discovery.surrogates.distill import run as run_distill
 from discovery.surrogates.ensemble import EnsembleSurrogate, element_counts, rounded
 from discovery.surrogates.lift.command import add_options as add_lift_options
 from discovery.surrogates.lift.command import run as run_lift
 from discovery.surrogates.network import Network
+from discovery.surrogates.stacked import StackReport, train_stack
 from discovery.surrogates.training import TrainingConfig, show_report, train_member
 
 
@@ -47,6 +51,8 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--checkpoints", type=Path, default=Path("runs/surrogate"), metavar="DIR")
     options.add_argument("--members", type=int, default=5, metavar="N", help="networks in the ensemble")
     options.add_argument("--member", type=int, metavar="K", help="train only this one (from 0) and write no ensemble")
+    options.add_argument("--together", action="store_true", help="all members side by side: what a GPU is quick at")
+    options.add_argument("--auxiliary", action="store_true", help="learn further quantities beside the energies")
     options.add_argument("--keep", type=Path, metavar="DIR", help="ensemble whose members count as the first ones")
     options.add_argument("--epochs", type=int, default=TrainingConfig.epochs, metavar="N", help="of the first cycle")
     options.add_argument("--restart-epochs", type=int, default=TrainingConfig.restart_epochs, metavar="N")
@@ -69,13 +75,19 @@ def train_ensemble(args: argparse.Namespace, command: str) -> int:
         raise ConfigError("--members, --epochs and --threads must be 1 or more, --restart-epochs 0 or more")
     torch.set_num_threads(args.threads)
     data = load_dataset(args.data, args.potential)
+    if args.together and args.member is not None:
+        raise ConfigError("--together trains all members: leave out --member")
+    learned = with_auxiliary(data, args.data) if args.auxiliary else data
     if args.member is not None:
-        train(data, args, args.member)
+        train(learned, args, args.member)
         return 0
     networks = kept_members(args, data)
-    networks += [train(data, args, member) for member in range(len(networks), args.members)]
-    surrogate = evaluation.calibrate(assemble(networks, data), data)
+    missing = range(len(networks), args.members)
+    networks += train_together(learned, args, missing) if args.together else [train(learned, args, m) for m in missing]
+    surrogate = evaluation.calibrate(assemble([without_auxiliary(network) for network in networks], data), data)
     card = make_card(surrogate, data, training_config(args, 0), command)
+    if args.auxiliary:
+        card["auxiliary"] = f"further quantities learned beside the energies: {', '.join(QUANTITIES)}"
     card["results_on_test"] = evaluation.rounded_results(evaluation.evaluate(surrogate, data, "test"))
     predictions = args.data / "bartel2020_predictions.parquet"
     if predictions.is_file():
@@ -95,7 +107,8 @@ def kept_members(args: argparse.Namespace, data: Dataset) -> list[Network]:
         return []
     kept = EnsembleSurrogate.load(args.keep)
     settings = asdict(training_config(args, 0))
-    if kept.card.get("training") != settings or kept.schemes != data.schemes:
+    same = kept.card.get("training") == settings and bool(kept.card.get("auxiliary")) == args.auxiliary
+    if not same or kept.schemes != data.schemes:
         raise ConfigError(f"{args.keep} was trained with other settings or schemes: train all members anew")
     if len(kept.networks) > args.members:
         raise ConfigError(f"{args.keep} has {len(kept.networks)} members already: give --members {len(kept.networks)}")
@@ -107,6 +120,21 @@ def train(data: Dataset, args: argparse.Namespace, member: int) -> Network:
     config = training_config(args, member)
     checkpoint = args.checkpoints / f"member-{member}.safetensors"
     return train_member(data, config, checkpoint, show_report, device=torch_device(args.device))
+
+
+def train_together(data: Dataset, args: argparse.Namespace, members: Sequence[int]) -> list[Network]:
+    """Members side by side, from their checkpoint if there is one."""
+    if not members:
+        return []
+    configs = [training_config(args, member) for member in members]
+    checkpoint = args.checkpoints / f"members-{members[0]}-to-{members[-1]}.safetensors"
+    return list(train_stack(data, configs, checkpoint, show_stack, device=torch_device(args.device)))
+
+
+def show_stack(report: StackReport) -> None:
+    """Print one line of progress."""
+    print(f"epoch {report.epoch}, {report.seconds:.0f} s: loss {report.loss:.4f}; validation MAE (eV/atom): members "
+          f"{report.member_mae:.4f}, together {report.ensemble_mae:.4f}", flush=True)  # fmt: skip
 
 
 def training_config(args: argparse.Namespace, member: int) -> TrainingConfig:

@@ -20,6 +20,8 @@ from discovery.labels import lowest_per_formula, read_labels
 from discovery.surrogates.features import Compositions, encode
 
 SCHEMES = ("mp2019", "mp2020", "chgnet-0.3.0", "oqmd")
+# Further columns of a training (`discovery.surrogates.auxiliary`), after the schemes
+QUANTITIES = ("decomposition", "reported", "crystal system", "polymorphs", "band gap", "volume")
 TEST_SHARE = 0.10
 VALIDATION_SHARE = 0.05
 SPLIT_SEED = 2020

@@ -115,7 +115,7 @@ def fraction_basis(number: Tensor, total: Tensor) -> Tensor:
 
 
 def _gaussians(values: Tensor, centres: Tensor) -> Tensor:
-    distance = (values[:, None] - centres) / float(centres[1] - centres[0])
+    distance = (values[:, None] - centres.to(values.device)) / float(centres[1] - centres[0])
     return torch.exp(-0.5 * distance.clamp(-8.0, 8.0).square())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,9 +16,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from discovery.errors import WeightsError
-from discovery.surrogates.dataset import Dataset
+from discovery.surrogates.dataset import QUANTITIES, Dataset
 from discovery.surrogates.features import element_properties, pack
 from discovery.surrogates.network import MaskPool, Network, NetworkConfig
+
+QUANTITY_WEIGHT = 0.2  # of a label that is no energy of a scheme (`dataset.QUANTITIES`) in the loss
 
 
 @dataclass(frozen=True)
@@ -90,12 +92,11 @@ class Trainer:
         self.average = initial_network(data, sizes).requires_grad_(False).to(device)
         self.average.load_state_dict(self.network.state_dict())
         self._optimizer = torch.optim.AdamW(_parameter_groups(self.network, config.weight_decay), fused=True)
-        self._epoch_rows = [_epoch_rows(data, config, epoch) for epoch in range(config.all_epochs)]
+        self._epoch_rows = [epoch_rows(data, config, epoch) for epoch in range(config.all_epochs)]
         steps = [math.ceil(len(rows) / config.batch_size) for rows in self._epoch_rows]
         self._cycles = (sum(steps[: config.epochs]), sum(steps[config.epochs :]))
         self._step = 0
-        weights = [1.0 if scheme == "mp2019" else config.auxiliary_weight for scheme in data.schemes]
-        self._label_weights = torch.tensor(weights)
+        self._label_weights = label_weights(data.schemes, config)
         self._targets = self._standardised_targets()
         self._scales = None if data.scales is None else torch.from_numpy(data.scales)  # eV/atom
 
@@ -208,7 +209,13 @@ def learning_rate(step: int, cycles: tuple[int, int], config: TrainingConfig) ->
     return peak * 0.5 * (1.0 + math.cos(math.pi * (place - config.warm_up) / (1.0 - config.warm_up)))
 
 
-def _epoch_rows(data: Dataset, config: TrainingConfig, epoch: int) -> NDArray[np.int64]:
+def label_weights(schemes: Sequence[str], config: TrainingConfig) -> Tensor:
+    """Weight of a label of each scheme in the loss, shape (schemes,)."""
+    own = dict.fromkeys(QUANTITIES, QUANTITY_WEIGHT) | {"mp2019": 1.0}
+    return torch.tensor([own.get(scheme, config.auxiliary_weight) for scheme in schemes])
+
+
+def epoch_rows(data: Dataset, config: TrainingConfig, epoch: int) -> NDArray[np.int64]:
     """The rows of an epoch in a random order that depends on seed and epoch alone: a resumed run sees the same."""
     rng = np.random.default_rng([config.seed, epoch])
     train = data.rows("train")
