@@ -93,7 +93,7 @@ def problems(args: argparse.Namespace) -> Iterator[Problem]:
     if args.protocol in ("systems", "family"):
         families = [tuple(family.split("-")) for family in args.family]
         of_families, of_systems = hidden_problems(
-            labels, families, Hiding(args.systems, args.max_atoms, args.anion, seed=0)
+            labels, families, Hiding(args.systems, args.max_atoms, args.anion, args.draw)
         )
         yield from of_systems if args.protocol == "systems" else of_families
     else:
@@ -161,6 +161,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--max-atoms", type=int, default=20, metavar="N", help="family, systems: of listed compositions")
     p.add_argument("--systems", type=int, default=10, metavar="N", help="family, systems, made: drawn of each size")
     p.add_argument("--episodes", type=int, default=5, metavar="N", help="made: in each system")
+    p.add_argument("--draw", type=int, default=0, metavar="SEED", help="family, systems: which systems are drawn")
     p.add_argument("--limit", type=int, metavar="N", help="time: a random part of the candidates")
     p.add_argument("--arms", nargs="+", choices=list(ARMS), default=[LOOP, *BASELINES])
     p.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
