@@ -65,6 +65,15 @@ class ExchangeLikelihood:
         return sum(shares) / max(1, self.parents)
 
 
+def mixed(one: FloatArray, other: FloatArray) -> FloatArray:
+    """Natural logarithm of the mean of two probabilities, given by their logarithms, shape (n,).
+
+    Both are probabilities over all compositions, so it is one, too: what either source would write is not ruled out by
+    the other, as in a product, and what ion exchange cannot write keeps half of what the other source says of it.
+    """
+    return np.asarray(np.logaddexp(one, other) - np.log(2.0))
+
+
 @lru_cache(maxsize=4)
 def exchange_likelihood(parents: tuple[str, ...]) -> ExchangeLikelihood:
     """Of ion exchange in these compounds, given as reduced formulas; some seconds for 50,000 of them."""
