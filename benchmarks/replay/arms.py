@@ -78,7 +78,7 @@ ABLATIONS: dict[str, Arm] = {
     "loop, no judge": _loop(judged=False),
     "loop, no likelihood": _loop(prior=False),
     "loop, no exchange": _loop(replace(WHOLE, exchange=False)),
-    "loop, no exchange, no judge": _loop(replace(WHOLE, exchange=False), judged=False),
+    "loop, judge always": _loop(judged=True),
     "loop, fixed weights": _loop(weighed=False),
     "loop, no neighbours": _loop(neighbours=False),
     "loop, no refits": _loop(refits=False),
