@@ -1,10 +1,10 @@
 """The loop as an asker: stability, likelihood and neighbours, all corrected by the answers, and how it fills a batch.
 
-Two cases. Where the candidates are reported compounds, a judge learned from such compounds how far the surrogate can be
-trusted, and that they exist need not be guessed. Where nearly none of the candidates exists, what is likely to exist
-counts in full from the start, and the judge would speak of another population than its own (half of the reported
-compounds are stable, and one in a thousand of all compositions): there the surrogate's own odds stand, with the scatter
-that the loop adds to its std.
+Two cases. Where the candidates are reported compounds, or asking for others costs nothing, a judge learned from
+reported compounds how far the surrogate can be trusted, and what exists need not be guessed. Where nearly none of the
+candidates exists, what is likely to exist counts in full from the start, and the judge would speak of another
+population than its own (half of the reported compounds are stable, and one in a thousand of all compositions): there
+the surrogate's own odds stand, with the scatter that the loop adds to its std.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Loop:
 
         Beside it the answers with what was believed of them by what is known alone, and what makes log-odds of a value.
         """
-        asked, start = desk.asked_examples(self.tolerance), 0.0 if desk.problem.compete else PRIOR_WEIGHT
+        asked, start = desk.asked_examples(self.tolerance), 0.0 if reported(desk) else PRIOR_WEIGHT
         before = self._odds_before(desk, asked.clues)
         weights = Weights(1.0, 0.0, 0.0)
         if self.prior:  # that reported compounds exist need not be guessed: then it starts at 0
@@ -110,11 +110,11 @@ class Loop:
         return judge.odds(clues)
 
     def _has_judge(self, desk: Desk) -> bool:
-        return desk.problem.compete if self.judged is None else self.judged
+        return reported(desk) if self.judged is None else self.judged
 
     def _own_odds(self, desk: Desk, clues: Clues) -> FloatArray:
         """The surrogate's; for reported candidates its log-probability, with the std that was calibrated on such."""
-        if desk.problem.compete:
+        if reported(desk):
             return clues.log_stability(self.tolerance)
         return log_odds(np.exp(log_stability(clues.above_hull, np.hypot(clues.std, SCATTER), self.tolerance)))
 
@@ -137,6 +137,11 @@ class Loop:
             value[felt] += next(believed) - next(believed)
             competing[felt] = after
         return first_of_all(values, chosen)
+
+
+def reported(desk: Desk) -> bool:
+    """Whether what is asked for and counts are reported compounds."""
+    return desk.problem.compete or desk.problem.free
 
 
 def first_of_all(values: FloatArray, chosen: list[int]) -> FloatArray:
