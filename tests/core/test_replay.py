@@ -100,7 +100,7 @@ def test_a_label_changes_what_is_asked_after_it(problem, models):
     assert again.calls != run.calls
 
 
-@pytest.mark.parametrize("arm", sorted(set(BASELINES) - {"likelihood"}))
+@pytest.mark.parametrize("arm", sorted(set(BASELINES) - {"likelihood", "both likelihoods"}))
 def test_every_baseline_asks_each_candidate_once(arm, problem, models):
     small = dataclasses.replace(problem, candidates=problem.candidates[::20])
     run = simulate(arm, Desks(small, models), Budget(calls=24, batch=12), seed=1)
