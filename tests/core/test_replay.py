@@ -144,7 +144,7 @@ def test_looks_cost_and_help_where_they_are_right(problem, models, tmp_path, mon
     assert found(run.scored(), 0.0)[-1] > found(plain.scored(), 0.0)[-1]
     costs = gain_per_cost([run, plain], "loop, looks", 0.0, budget.costs)
     assert costs["labels"] == 40_000.0
-    assert costs["found_per_1000_labels"] == found(run.scored(), 0.0)[-1] / (40_000 + len(lines)) * 1e6
+    assert costs["found_per_1000_labels"] == pytest.approx(found(run.scored(), 0.0)[-1] / (40_000 + len(lines)) * 1e6)
 
 
 def test_reported_candidates_compete_with_each_other(problem, models):
