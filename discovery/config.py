@@ -19,6 +19,7 @@ from discovery.oracles.base import Budget
 
 # Options that may differ when a campaign is resumed: they change how far or where it runs, not what it finds.
 RESUMABLE = frozenset({"rounds", "workers", "local"})
+GENERATOR, EXCHANGE, BOTH = PRIORS = ("generator", "ion-exchange", "both")  # what tells how likely a compound exists
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class CampaignConfig:
     reference: str = "builtin"  # builtin, mp, optimade:URL or snapshot:FILE: see discovery.reference.loading
     acquisition: str = "stability"  # see discovery.acquisition
     scatter: float = 0.1  # eV/atom: what structures and the oracle's method add to the surrogate's own std when ranking
-    prior_weight: float = 0.2  # weight of the generator's log-likelihood beside the acquisition's logarithm
+    prior: str = GENERATOR  # whose log-likelihood: of the generator, of ion exchange in known compounds, or both mixed
+    prior_weight: float = 0.2  # weight of that log-likelihood beside the acquisition's logarithm
     tolerance: float = 0.1  # eV/atom above the hull that still counts as stable
     max_per_system: int = 2  # of a batch from one chemical system
     constrained: bool = True  # sample within charge neutrality and the Pauling test
@@ -64,6 +66,8 @@ class CampaignConfig:
         _at_least("seed", self.seed, 0)
         if self.acquisition not in ACQUISITIONS:
             raise ConfigError(f"--acquisition {self.acquisition!r} is unknown: choose from {', '.join(ACQUISITIONS)}")
+        if self.prior not in PRIORS:
+            raise ConfigError(f"--prior {self.prior!r} is unknown: choose from {', '.join(PRIORS)}")
         if not 0 <= self.tolerance <= 10:
             raise ConfigError(f"--tolerance {self.tolerance} is in eV/atom: give a value from 0 to 10, such as 0.1")
         if not 0 <= self.scatter <= 10:

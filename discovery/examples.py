@@ -8,6 +8,7 @@ import numpy as np
 
 from discovery.campaign import Campaign
 from discovery.composition import amounts
+from discovery.existence import log_prior
 from discovery.judging import Clues, Examples, FloatArray, fitted_weights, judge
 from discovery.neighbours import Labelled, fractions_of, shifts
 from discovery.records import Estimate, Measurement
@@ -47,7 +48,7 @@ def reference_examples(campaign: Campaign, workers: Workers) -> Examples:
     formulas = [phase.formula for phase in chosen]
     energies = [phase.formation_energy_per_atom for phase in chosen]
     above_hull = campaign.reference_hull.energies_above_hull(formulas, energies)
-    clues = clues_of(formulas, workers.predict(formulas), workers.log_probability(formulas))
+    clues = clues_of(formulas, workers.predict(formulas), log_prior(campaign, workers, formulas))
     return Examples(clues, above_hull <= campaign.config.tolerance)
 
 

@@ -13,7 +13,7 @@ import torch
 
 from discovery.acquisition import ACQUISITIONS
 from discovery.campaign import Campaign
-from discovery.config import CampaignConfig, load_config
+from discovery.config import PRIORS, CampaignConfig, load_config
 from discovery.constraints import Constraints
 from discovery.display import display_for, print_summary
 from discovery.errors import ConfigError
@@ -50,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--scheme", help="energy scheme of tables that have no column `scheme`")
     p.add_argument("--reference", help="builtin, mp, optimade:URL or snapshot:FILE (default builtin)")
     p.add_argument("--acquisition", help=f"one of {', '.join(ACQUISITIONS)} (default {defaults.acquisition})")
+    p.add_argument("--prior", help=f"likelihood of existence: {', '.join(PRIORS)} (default {defaults.prior})")
     p.add_argument("--costs", type=costs_from, metavar="potential=1,dft=1000", help="cheap looks before the oracle")
     p.add_argument("--tolerance", type=float, help="eV/atom above the hull that still counts as stable (default 0.1)")
     p.add_argument("--temperature", type=float, help="of sampling (default 1); the card of a searched model names one")

@@ -21,6 +21,7 @@ from discovery.composition import amounts, chemical_system
 from discovery.config import CampaignConfig
 from discovery.events import Observer
 from discovery.examples import clues_of, judged_odds
+from discovery.existence import log_prior
 from discovery.formulas import read_formulas
 from discovery.generators.base import SamplingOptions
 from discovery.learning import Learned, Lesson
@@ -176,7 +177,7 @@ def _rank(
     open_items = [item for item in pool if item.status == "ranked"]
     formulas = [item.candidate.formula for item in open_items]
     found = looked(campaign, workers, formulas, _flagged(campaign, formulas, workers.predict(formulas)))
-    prior = workers.log_probability(formulas)
+    prior = log_prior(campaign, workers, formulas)
     placed = np.array([estimate.energy_above_hull is not None for estimate in found], dtype=bool)
     mean = np.array([estimate.energy_above_hull if ok else np.inf for estimate, ok in zip(found, placed, strict=True)])
     std = np.hypot([estimate.std for estimate in found], campaign.config.scatter)

@@ -92,10 +92,10 @@ def problems(args: argparse.Namespace) -> Iterator[Problem]:
     labels = load_table(args.data)
     if args.protocol in ("systems", "family"):
         families = [tuple(family.split("-")) for family in args.family]
-        of_families, of_systems = hidden_problems(
-            labels, families, Hiding(args.systems, args.max_atoms, args.anion, seed=0)
-        )
-        yield from of_systems if args.protocol == "systems" else of_families
+        for draw in args.draw:
+            hiding = Hiding(args.systems, args.max_atoms, args.anion, draw)
+            of_families, of_systems = hidden_problems(labels, families, hiding)
+            yield from of_systems if args.protocol == "systems" else of_families
     else:
         yield time_problem(labels, args.limit, seed=0, free=args.protocol == "free")
 
@@ -161,6 +161,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--max-atoms", type=int, default=20, metavar="N", help="family, systems: of listed compositions")
     p.add_argument("--systems", type=int, default=10, metavar="N", help="family, systems, made: drawn of each size")
     p.add_argument("--episodes", type=int, default=5, metavar="N", help="made: in each system")
+    p.add_argument(
+        "--draw", type=int, nargs="+", default=[0], metavar="SEED", help="family, systems: seeds of the drawn systems"
+    )
     p.add_argument("--limit", type=int, metavar="N", help="time: a random part of the candidates")
     p.add_argument("--arms", nargs="+", choices=list(ARMS), default=[LOOP, *BASELINES])
     p.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])

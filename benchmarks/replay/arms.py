@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from benchmarks.replay import askers
 from benchmarks.replay.askers import Value
-from benchmarks.replay.desk import HullRules
+from benchmarks.replay.desk import Rules
 from benchmarks.replay.ladder import Ladder
 from benchmarks.replay.loop import Loop, Switching
 from discovery.fidelity import Costs
@@ -27,8 +27,8 @@ class Budget:
     looks: Path = Path("runs/replay")  # where cheap looks are kept
 
 
-PLAIN = HullRules(binaries=False, candidates=False)
-WHOLE = HullRules()
+PLAIN = Rules(binaries=False, candidates=False, exchange=False)
+WHOLE = Rules()
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Arm:
     learns: bool = False  # the hull takes the answers, and so does the surrogate where it is refitted
     refits: bool = True
     chance: bool = True  # False: the same run for every seed, so that one is enough
-    rules: HullRules = PLAIN
+    rules: Rules = PLAIN
     source: str = (
         ""  # in the free protocol: the baseline generator whose proposals are asked for; "": the language model
     )
@@ -56,7 +56,7 @@ class Arm:
 LOOP_TAKES = ("tolerance", "seed", "batch")
 
 
-def _loop(rules: HullRules = WHOLE, *, learns: bool = True, refits: bool = True, **other: bool) -> Arm:
+def _loop(rules: Rules = WHOLE, *, learns: bool = True, refits: bool = True, **other: bool) -> Arm:
     return Arm(partial(Loop, **other), LOOP_TAKES, learns, refits, rules=rules)  # type: ignore[arg-type]
 
 
@@ -64,21 +64,25 @@ BASELINES: dict[str, Arm] = {
     "random": Arm(askers.by_chance, source="random"),
     "pseudo-random": Arm(askers.charge_neutral_by_chance, source="pseudo-random"),
     "ion exchange": Arm(askers.ByIonExchange, ("new",), source="ion-exchange"),
+    "ion exchange, closed form": Arm(askers.exchange_in_closed_form, source="ion-exchange"),
     "forest with UCB": Arm(askers.forest_ucb, learns=True, refits=False),
     "surrogate, no learning": Arm(askers.Stability, ("tolerance",), chance=False),
     "energy above hull": Arm(askers.energy_above_hull, chance=False),
     "formation energy": Arm(askers.formation_energy, chance=False),
     "likelihood": Arm(askers.likelihood, chance=False),
+    "both likelihoods": Arm(askers.likelihood, chance=False, rules=replace(PLAIN, exchange=True)),
     "fewest atoms": Arm(askers.fewest_atoms),
 }
 ENERGY_ONLY = ("forest with UCB", "surrogate, no learning", "energy above hull", "formation energy")
 ABLATIONS: dict[str, Arm] = {
     "loop, no judge": _loop(judged=False),
     "loop, no likelihood": _loop(prior=False),
+    "loop, no exchange": _loop(replace(WHOLE, exchange=False)),
+    "loop, judge always": _loop(judged=True),
     "loop, fixed weights": _loop(weighed=False),
     "loop, no neighbours": _loop(neighbours=False),
     "loop, no refits": _loop(refits=False),
-    "loop, known hull": _loop(PLAIN),
+    "loop, known hull": _loop(replace(PLAIN, exchange=True)),
     "loop, no answers": _loop(learns=False, weighed=False, neighbours=False),
 }
 STUDIED: dict[str, Arm] = {

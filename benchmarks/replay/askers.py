@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.replay.desk import Desk
+from benchmarks.replay.desk import Desk, exchange_log_probability
 from discovery.acquisition import CONFIDENCE
 from discovery.composition import amounts
 from discovery.constraints import Constraints
@@ -24,6 +24,7 @@ from discovery.surrogates.features import element_properties, encode
 from discovery.validity import judge as verdict_of
 
 EXCHANGES = 20_000  # draws of the ion-exchange baseline for one list
+UNWRITTEN = -1e6  # log-probability that stands for -inf, nats
 FOREST_ROWS = 4000  # known compounds that the baseline's forest is trained on, beside all answers
 
 Value = Callable[[Desk, np.random.Generator], FloatArray]
@@ -59,6 +60,12 @@ class ByIonExchange:
                 if formula in row_of and self._value[row_of[formula]] < 1.0:
                     self._value[row_of[formula]] = 2.0 + EXCHANGES - place
         return self._value
+
+
+def exchange_in_closed_form(desk: Desk, rng: np.random.Generator) -> FloatArray:
+    """The probability with which ion exchange writes a candidate, then the others by chance."""
+    log_p = exchange_log_probability(desk.problem, desk.candidates)
+    return np.where(np.isfinite(log_p), log_p, UNWRITTEN - rng.random(len(log_p)))
 
 
 def _exchanged(desk: Desk, rng: np.random.Generator) -> list[str]:

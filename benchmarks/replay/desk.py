@@ -13,6 +13,7 @@ from benchmarks.replay.problem import Problem
 from discovery.composition import amounts
 from discovery.fidelity import Rung, fused, learned_rung
 from discovery.generators.base import Generator
+from discovery.generators.exchange_likelihood import exchange_likelihood, mixed
 from discovery.hull import Hull
 from discovery.judging import Clues, Examples
 from discovery.neighbours import fractions_of
@@ -37,11 +38,12 @@ class Models:
 
 
 @dataclass(frozen=True)
-class HullRules:
-    """Which phases compete beside the known ones."""
+class Rules:
+    """What a desk works with: which phases compete beside the known ones, and whose likelihood it is."""
 
     binaries: bool = True  # the charge-neutral ones of the elements, with predicted energies
     candidates: bool = True  # reported candidates, with predicted energies (problems with `compete` alone)
+    exchange: bool = True  # the language model's likelihood is mixed with that of ion exchange in the known compounds
 
 
 class Desks:
@@ -50,27 +52,39 @@ class Desks:
     def __init__(self, problem: Problem, models: Models) -> None:
         self.problem = problem
         self.models = models
-        self._made: dict[HullRules, Desk] = {}
+        self._made: dict[Rules, Desk] = {}
+        self._priors: dict[bool, FloatArray] = {}
 
-    def new(self, rules: HullRules) -> Desk:
+    def new(self, rules: Rules) -> Desk:
         """A desk that nothing was told yet."""
         if rules not in self._made:
             made = next(iter(self._made.values()), None)
-            beliefs = None if made is None else (made.log_prior, made._predicted)
-            self._made[rules] = Desk(self.problem, self.models, rules, beliefs)
+            prior = self._prior(rules.exchange)
+            self._made[rules] = Desk(self.problem, self.models, rules, prior, None if made is None else made._predicted)
         return self._made[rules].copy()
+
+    def _prior(self, exchange: bool) -> FloatArray:
+        if exchange not in self._priors:
+            self._priors[exchange] = log_prior(self.problem, self.models.generator, self.problem.candidates, exchange)
+        return self._priors[exchange]
 
 
 class Desk:
     """The state of one campaign in a replay; it is told answers and never sees a withheld label before."""
 
     def __init__(
-        self, problem: Problem, models: Models, rules: HullRules, beliefs: tuple[FloatArray, Prediction] | None = None
+        self,
+        problem: Problem,
+        models: Models,
+        rules: Rules,
+        prior: FloatArray | None = None,
+        predicted: Prediction | None = None,
     ) -> None:
-        """Nothing is asked yet; `beliefs`, log-likelihoods and predictions, where they are computed already."""
+        """Nothing is asked yet; log-likelihoods (`prior`) and predictions where they are computed already."""
         self.problem = problem
         self.candidates = problem.candidates
         self.models = models
+        self._rules = rules
         self._row_of = {formula: row for row, formula in enumerate(self.candidates)}
         self.asked: dict[str, float | None] = {}  # in the order asked; None: no answer
         self._looks: dict[str, FloatArray] = {}  # rung -> formation energies, eV/atom, shape (n,); NaN: none
@@ -80,10 +94,10 @@ class Desk:
         counted = [amounts(formula) for formula in self.candidates]
         self.atoms = np.array([sum(counts.values()) for counts in counted], dtype=np.float64)
         self._fractions = fractions_of(counted)  # (n, elements)
-        self.log_prior, self._predicted = beliefs or (
-            _log_prior(models.generator, self.candidates),
-            models.surrogate.predict(self.candidates, problem.scheme),
-        )
+        if prior is None:
+            prior = log_prior(problem, models.generator, self.candidates, rules.exchange)
+        self.log_prior = prior  # nats, shape (n,)
+        self._predicted = predicted or models.surrogate.predict(self.candidates, problem.scheme)
         self._grounds: AnyHull = Hull(_phases(problem.known), problem.scheme)  # without the candidates' predictions
         if rules.binaries:
             self._grounds = CompletedHull(self._grounds, WithBinaries(ListedFormulas(problem.known)), models.surrogate)
@@ -138,7 +152,7 @@ class Desk:
         counted = [amounts(formula) for formula in chosen]
         sizes = np.array([sum(counts.values()) for counts in counted], dtype=np.float64)
         numbers = np.array([len(counts) for counts in counted], dtype=np.float64)
-        prior = _log_prior(self.models.generator, chosen)
+        prior = log_prior(self.problem, self.models.generator, chosen, self._rules.exchange)
         return Examples(Clues(above, prediction.std, prediction.mean, prior, sizes, numbers), stable)
 
     @property
@@ -254,7 +268,17 @@ def _phases(energies: Mapping[str, float]) -> list[Phase]:
     return [Phase(formula, energy) for formula, energy in energies.items()]
 
 
-def _log_prior(generator: Generator | None, formulas: Sequence[str]) -> FloatArray:
+def log_prior(problem: Problem, generator: Generator | None, formulas: Sequence[str], exchange: bool) -> FloatArray:
+    """Log-likelihood of each formula, nats, shape (n,); NaN where there is no language model.
+
+    With `exchange` the mean of two probabilities: of the language model, and of ion exchange in the known compounds.
+    """
     if generator is None or not formulas:
         return np.full(len(formulas), np.nan)
-    return generator.log_probability(formulas)
+    written = generator.log_probability(formulas)
+    return mixed(written, exchange_log_probability(problem, formulas)) if exchange else written
+
+
+def exchange_log_probability(problem: Problem, formulas: Sequence[str]) -> FloatArray:
+    """Of ion exchange in the known compounds, nats, shape (n,); -inf where nothing becomes the formula."""
+    return exchange_likelihood(tuple(sorted(problem.known))).log_probability(formulas)

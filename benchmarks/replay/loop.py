@@ -1,4 +1,11 @@
-"""The loop as an asker: judge, likelihood and neighbours, all corrected by the answers, and how it fills a batch."""
+"""The loop as an asker: stability, likelihood and neighbours, all corrected by the answers, and how it fills a batch.
+
+Two cases. Where the candidates are reported compounds, or asking for others costs nothing, a judge learned from
+reported compounds how far the surrogate can be trusted, and what exists need not be guessed. Where nearly none of the
+candidates exists, what is likely to exist counts in full from the start, and the judge would speak of another
+population than its own (half of the reported compounds are stable, and one in a thousand of all compositions): there
+the surrogate's own odds stand, with the scatter that the loop adds to its std.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +18,23 @@ from benchmarks.replay.desk import Desk
 from discovery.acquisition import expected_depth
 from discovery.bandit import Credit, interleaved
 from discovery.composition import amounts
-from discovery.judging import Clues, Examples, Judge, Weights, filled, fitted_weights, log_stability, trained_judge
+from discovery.judging import (
+    Clues,
+    Examples,
+    Judge,
+    Weights,
+    filled,
+    fitted_weights,
+    log_odds,
+    log_stability,
+    trained_judge,
+)
 from discovery.neighbours import Labelled, informed, joint_batch, shifts
 from discovery.reference.base import Phase
 from discovery.surrogates.base import FloatArray
 
-PRIOR_WEIGHT = 0.5  # of the log-likelihood before any label; the default of the loop
+PRIOR_WEIGHT = 1.0  # of the log-likelihood before any label, where existence has to be guessed
+SCATTER = 0.1  # eV/atom, beside the surrogate's std; the default of the loop
 FRONT = 20_000  # candidates of a long list that the loop goes on with after its first ranking
 SHORTLIST = 1500  # candidates that a batch is weighed for where its picks count; the others are far behind
 
@@ -28,7 +46,7 @@ class Loop:
     tolerance: float = 0.0
     seed: int = 0
     batch: int = 50
-    judged: bool = True  # False: the surrogate's own probability of stability
+    judged: bool | None = None  # False: the surrogate's own odds; None: a judge where the candidates are reported alone
     prior: bool = True  # the language model's likelihood as an expert of its own
     weighed: bool = True  # weights fitted to the answers
     neighbours: bool = True  # labels move the log-odds of similar compositions
@@ -63,13 +81,13 @@ class Loop:
 
         Beside it the answers with what was believed of them by what is known alone, and what makes log-odds of a value.
         """
-        asked, start = desk.asked_examples(self.tolerance), 0.0 if desk.problem.compete else PRIOR_WEIGHT
+        asked, start = desk.asked_examples(self.tolerance), 0.0 if reported(desk) else PRIOR_WEIGHT
         before = self._odds_before(desk, asked.clues)
         weights = Weights(1.0, 0.0, 0.0)
         if self.prior:  # that reported compounds exist need not be guessed: then it starts at 0
             weights = fitted_weights(before if self.weighed else before[:0], asked, start)
         clues = desk.clues
-        value = weights.value(self._odds_now(asked, clues), clues.log_prior, clues.atoms)
+        value = weights.value(self._odds_now(desk, asked, clues), clues.log_prior, clues.atoms)
         if self.depth:
             value = value + expected_depth(clues.above_hull, clues.std, self.tolerance)
         believed = weights.value(before, asked.clues.log_prior, asked.clues.atoms) + weights.bias
@@ -77,19 +95,28 @@ class Loop:
 
     def _odds_before(self, desk: Desk, clues: Clues) -> FloatArray:
         """By what is known alone."""
-        if not self.judged:
-            return clues.log_stability(self.tolerance)
+        if not self._has_judge(desk):
+            return self._own_odds(desk, clues)
         if self._first is None:
             self._known = desk.known_examples(self.tolerance, self.seed)
             self._first = trained_judge(self._known, None, self.tolerance, self.seed)
         return self._first.odds(clues)
 
-    def _odds_now(self, asked: Examples, clues: Clues) -> FloatArray:
+    def _odds_now(self, desk: Desk, asked: Examples, clues: Clues) -> FloatArray:
         """By the answers too."""
-        if not self.judged or self._known is None or self._first is None:
-            return clues.log_stability(self.tolerance)
+        if not self._has_judge(desk) or self._known is None or self._first is None:
+            return self._own_odds(desk, clues)
         judge = trained_judge(self._known, asked, self.tolerance, self.seed) if len(asked.stable) else self._first
         return judge.odds(clues)
+
+    def _has_judge(self, desk: Desk) -> bool:
+        return reported(desk) if self.judged is None else self.judged
+
+    def _own_odds(self, desk: Desk, clues: Clues) -> FloatArray:
+        """The surrogate's; for reported candidates its log-probability, with the std that was calibrated on such."""
+        if reported(desk):
+            return clues.log_stability(self.tolerance)
+        return log_odds(np.exp(log_stability(clues.above_hull, np.hypot(clues.std, SCATTER), self.tolerance)))
 
     def _by_hull(self, desk: Desk, short: NDArray[np.int64], values: FloatArray) -> FloatArray:
         """Picks that are predicted stable join the hull that the later ones of the batch face."""
@@ -110,6 +137,11 @@ class Loop:
             value[felt] += next(believed) - next(believed)
             competing[felt] = after
         return first_of_all(values, chosen)
+
+
+def reported(desk: Desk) -> bool:
+    """Whether what is asked for and counts are reported compounds."""
+    return desk.problem.compete or desk.problem.free
 
 
 def first_of_all(values: FloatArray, chosen: list[int]) -> FloatArray:

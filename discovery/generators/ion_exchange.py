@@ -9,34 +9,28 @@ to exp(lambda(s, t)), or stays with exp(lambda(s, s)): an exchange weighs the pr
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
-from itertools import combinations, product
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pymatgen.analysis.structure_prediction.substitution_probability import SubstitutionProbability
-from smact.utils.oxidation import ICSD24OxStatesFilter
 
-from discovery.composition import amounts, electronegativity_order, pauling_electronegativity
+from discovery.composition import amounts
 from discovery.constraints import Constraints
 from discovery.errors import ConfigError, ConstraintError
 from discovery.generators.base import SamplingOptions
 from discovery.generators.baselines import Amounts, Rule, written
+from discovery.generators.ions import INDEX, Ion, Weights, assigned_ions, rates
 from discovery.grammar import check_pool
 from discovery.records import Sample
 from discovery.reference.builtin import load_builtin
-from discovery.validity import Rules, is_balanced, oxidation_states
+from discovery.validity import Rules, is_balanced
 from discovery.vocabulary import ELEMENTS
 
 TRIES = 2_000  # exchanges in a row that may fail the Pauling test, before constrained sampling gives up
-
-Ion = tuple[str, int]  # symbol, charge
-Weights = NDArray[np.float64]
-INDEX = {symbol: position for position, symbol in enumerate(ELEMENTS)}
 
 
 @dataclass(frozen=True)
@@ -159,13 +153,13 @@ def _choices(ions: Sequence[Ion], constraints: Constraints) -> list[tuple[tuple[
     symbols = frozenset(symbol for symbol, _ in ions)
     pool = constraints.element_pool()
     allowed = _mask(pool - symbols)
-    rates = [_rates(ion) * allowed for ion in ions]
+    filling = [rates(ion) * allowed for ion in ions]
     forced = {place for place, (symbol, _) in enumerate(ions) if symbol not in pool}
     free = [place for place, (symbol, _) in enumerate(ions) if symbol not in constraints.required]
     chosen = [*combinations(free, 1), *combinations(free, 2)]
     fewest = len(constraints.required - symbols)
     kept = [places for places in chosen if forced <= set(places) and fewest <= len(places)]
-    return [(places, [rates[place] for place in places]) for places in kept]
+    return [(places, [filling[place] for place in places]) for places in kept]
 
 
 def _total(rates: Sequence[Weights], missing: frozenset[str]) -> float:
@@ -195,67 +189,6 @@ def _pick(weights: Weights, rng: np.random.Generator) -> int:
     """An index with a probability in proportion to its weight."""
     cumulated = np.cumsum(weights)
     return int(np.searchsorted(cumulated, rng.random() * cumulated[-1], side="right"))
-
-
-@lru_cache(maxsize=1024)
-def _rates(ion: Ion) -> Weights:
-    """exp(lambda(s, t)) / exp(lambda(s, s)) of all ions t of the same charge, by element; zeros for an unknown ion.
-
-    Only states of SMACT's default count, so that the result is neutral by the rules that it is judged by.
-    """
-    table, rates = _substitutions(), np.zeros(len(ELEMENTS))
-    known = {(species.symbol, species.oxi_state): species for species in table.species}
-    source, states = known.get(ion), oxidation_states()
-    if source is None:
-        return rates
-    for (symbol, charge), target in known.items():
-        if charge == ion[1] and symbol != ion[0] and charge in states.get(symbol, ()):
-            rates[INDEX[symbol]] = math.exp(table.get_lambda(source, target) - table.get_lambda(source, source))
-    return rates
-
-
-@cache
-def _substitutions() -> SubstitutionProbability:
-    return SubstitutionProbability()  # about 2 s
-
-
-@lru_cache(maxsize=262144)
-def assigned_ions(formula: str) -> tuple[Ion, ...] | None:
-    """The likeliest balanced oxidation states by their shares in ICSD, one per element, most electropositive first.
-
-    None where no choice is balanced: intermetallics, mixed valence, elements without states.
-    """
-    counts, common = amounts(formula), _frequencies()
-    symbols = electronegativity_order(counts)
-    best, best_weight = None, -math.inf
-    for cations in range(1, len(symbols)):
-        if not _separated(symbols[cations - 1], symbols[cations]):
-            continue
-        choices = [_signed(symbol, 1 if place < cations else -1) for place, symbol in enumerate(symbols)]
-        for charges in product(*choices):
-            ions = tuple(zip(symbols, charges, strict=True))
-            if sum(charge * counts[symbol] for symbol, charge in ions) == 0:
-                weight = sum(common[ion] for ion in ions)
-                best, best_weight = (ions, weight) if weight > best_weight else (best, best_weight)
-    return best
-
-
-def _separated(cation: str, anion: str) -> bool:
-    low, high = pauling_electronegativity(cation), pauling_electronegativity(anion)
-    return low is not None and high is not None and low < high
-
-
-@cache
-def _signed(symbol: str, sign: int) -> tuple[int, ...]:
-    return tuple(state for state in oxidation_states().get(symbol, ()) if state * sign > 0)
-
-
-@cache
-def _frequencies() -> Mapping[Ion, float]:
-    """Logarithm of the number of times that ICSD reports an ion."""
-    table = ICSD24OxStatesFilter().ox_states_df
-    rows = zip(table["element"], table["oxidation_state"], table["results_count"], strict=True)
-    return {(str(symbol), int(state)): math.log(count) for symbol, state, count in rows if count > 0}
 
 
 def _is_balanced(counts: Amounts) -> bool:

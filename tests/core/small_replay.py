@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.replay.desk import Models
 from benchmarks.replay.problem import Problem, complete_truth
-from discovery.composition import reduced_formula
+from discovery.composition import amounts, reduced_formula
 from discovery.hull import Hull
 from discovery.reference.base import Phase
 from discovery.surrogates.base import Labels, Prediction, Surrogate
@@ -71,6 +71,14 @@ def small_models(problem: Problem, folder: Path) -> Models:
     """A surrogate of the known part."""
     torch.set_num_threads(1)
     return Models(train_on_labels(problem.labels, PRESET, folder), None)
+
+
+class SizeModel:
+    """A language model that knows one thing: every atom more costs two nats."""
+
+    def log_probability(self, formulas: Sequence[str]) -> np.ndarray:
+        """-2 nats an atom."""
+        return np.array([-2.0 * sum(amounts(formula).values()) for formula in formulas])
 
 
 class Shuffled:

@@ -9,7 +9,8 @@ from discovery.composition import amounts
 from discovery.constraints import Constraints
 from discovery.errors import ConfigError, ConstraintError
 from discovery.generators.base import SamplingOptions
-from discovery.generators.ion_exchange import ION_EXCHANGE, IonExchange, assigned_ions
+from discovery.generators.ion_exchange import ION_EXCHANGE, IonExchange
+from discovery.generators.ions import assigned_ions
 from discovery.generators.zoo import load_generator
 from discovery.validity import judge
 
