@@ -39,6 +39,7 @@ class Arm:
     takes: tuple[str, ...] = ()  # what makes the asker: "seed", and of the budget; "new": nothing; (): it is ready made
     learns: bool = False  # the hull takes the answers, and so does the surrogate where it is refitted
     refits: bool = True
+    anew: bool = False  # a refit starts from the first surrogate and learns all answers, not from the last one
     chance: bool = True  # False: the same run for every seed, so that one is enough
     rules: Rules = PLAIN
     source: str = (
@@ -56,8 +57,8 @@ class Arm:
 LOOP_TAKES = ("tolerance", "seed", "batch")
 
 
-def _loop(rules: Rules = WHOLE, *, learns: bool = True, refits: bool = True, **other: bool) -> Arm:
-    return Arm(partial(Loop, **other), LOOP_TAKES, learns, refits, rules=rules)  # type: ignore[arg-type]
+def _loop(rules: Rules = WHOLE, *, learns: bool = True, refits: bool = True, anew: bool = False, **other: bool) -> Arm:
+    return Arm(partial(Loop, **other), LOOP_TAKES, learns, refits, anew, rules=rules)  # type: ignore[arg-type]
 
 
 BASELINES: dict[str, Arm] = {
@@ -75,10 +76,8 @@ BASELINES: dict[str, Arm] = {
 }
 ENERGY_ONLY = ("forest with UCB", "surrogate, no learning", "energy above hull", "formation energy")
 ABLATIONS: dict[str, Arm] = {
-    "loop, no judge": _loop(judged=False),
     "loop, no likelihood": _loop(prior=False),
     "loop, no exchange": _loop(replace(WHOLE, exchange=False)),
-    "loop, judge always": _loop(judged=True),
     "loop, fixed weights": _loop(weighed=False),
     "loop, no neighbours": _loop(neighbours=False),
     "loop, no refits": _loop(refits=False),
@@ -86,6 +85,8 @@ ABLATIONS: dict[str, Arm] = {
     "loop, no answers": _loop(learns=False, weighed=False, neighbours=False),
 }
 STUDIED: dict[str, Arm] = {
+    "loop, with judge": _loop(judged=True),
+    "loop, refits anew": _loop(anew=True),
     "loop, joint batch": _loop(joint=True),
     "loop, hull-aware batch": _loop(hull_aware=True),
     "loop, expected improvement": _loop(depth=True),

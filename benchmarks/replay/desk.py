@@ -84,6 +84,7 @@ class Desk:
         self.problem = problem
         self.candidates = problem.candidates
         self.models = models
+        self._first_surrogate = models.surrogate
         self._rules = rules
         self._row_of = {formula: row for row, formula in enumerate(self.candidates)}
         self.asked: dict[str, float | None] = {}  # in the order asked; None: no answer
@@ -213,8 +214,13 @@ class Desk:
         above, elements = mean - float(self.competing[row]), float((self._fractions[row] > 0).sum())
         return above, std, mean, float(self.log_prior[row]), float(self.atoms[row]), elements
 
-    def learn(self, new: Mapping[str, float | None], rng: np.random.Generator, *, refit: bool = True) -> None:
-        """After a batch: the hull takes the finds, and the surrogate the labels."""
+    def learn(
+        self, new: Mapping[str, float | None], rng: np.random.Generator, *, refit: bool = True, anew: bool = False
+    ) -> None:
+        """After a batch: the hull takes the finds, and the surrogate the labels.
+
+        `anew` lets the first surrogate learn all answers, in the place of the last one those of this batch.
+        """
         labels = {formula: energy for formula, energy in new.items() if energy is not None}
         if not labels:
             return
@@ -222,7 +228,10 @@ class Desk:
         if not refit:
             self._compete(labels)
             return
-        surrogate = self.models.surrogate.refit(self._labels(labels), self._replay(labels, rng), rng)
+        if anew:
+            labels = {formula: energy for formula, energy in self.asked.items() if energy is not None}
+        start = self._first_surrogate if anew else self.models.surrogate
+        surrogate = start.refit(self._labels(labels), self._replay(labels, rng), rng)
         self.models = replace(self.models, surrogate=surrogate)
         self._predicted = surrogate.predict(self.candidates, self.problem.scheme)
         self._grounds = self._grounds.predicted_by(surrogate)

@@ -1,10 +1,10 @@
 """The loop as an asker: stability, likelihood and neighbours, all corrected by the answers, and how it fills a batch.
 
-Two cases. Where the candidates are reported compounds, or asking for others costs nothing, a judge learned from
-reported compounds how far the surrogate can be trusted, and what exists need not be guessed. Where nearly none of the
-candidates exists, what is likely to exist counts in full from the start, and the judge would speak of another
-population than its own (half of the reported compounds are stable, and one in a thousand of all compositions): there
-the surrogate's own odds stand, with the scatter that the loop adds to its std.
+Two cases. Where the candidates are reported compounds, or asking for others costs nothing, what exists need not be
+guessed: the surrogate's log-probability of stability stands, and the likelihood starts without weight. Where nearly
+none of the candidates exists, what is likely to exist counts in full from the start, beside the surrogate's log-odds
+with the scatter that the loop adds to its std. A judge that learned from reported compounds how far the surrogate can
+be trusted (`discovery.judging`) can take the surrogate's place; it costs finds in both cases (docs/benchmarks.md).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Loop:
     tolerance: float = 0.0
     seed: int = 0
     batch: int = 50
-    judged: bool | None = None  # False: the surrogate's own odds; None: a judge where the candidates are reported alone
+    judged: bool = False  # a judge in the place of the surrogate's own odds
     prior: bool = True  # the language model's likelihood as an expert of its own
     weighed: bool = True  # weights fitted to the answers
     neighbours: bool = True  # labels move the log-odds of similar compositions
@@ -95,7 +95,7 @@ class Loop:
 
     def _odds_before(self, desk: Desk, clues: Clues) -> FloatArray:
         """By what is known alone."""
-        if not self._has_judge(desk):
+        if not self.judged:
             return self._own_odds(desk, clues)
         if self._first is None:
             self._known = desk.known_examples(self.tolerance, self.seed)
@@ -104,13 +104,10 @@ class Loop:
 
     def _odds_now(self, desk: Desk, asked: Examples, clues: Clues) -> FloatArray:
         """By the answers too."""
-        if not self._has_judge(desk) or self._known is None or self._first is None:
+        if not self.judged or self._known is None or self._first is None:
             return self._own_odds(desk, clues)
         judge = trained_judge(self._known, asked, self.tolerance, self.seed) if len(asked.stable) else self._first
         return judge.odds(clues)
-
-    def _has_judge(self, desk: Desk) -> bool:
-        return reported(desk) if self.judged is None else self.judged
 
     def _own_odds(self, desk: Desk, clues: Clues) -> FloatArray:
         """The surrogate's; for reported candidates its log-probability, with the std that was calibrated on such."""

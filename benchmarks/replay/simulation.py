@@ -66,7 +66,7 @@ def simulate(name: str, desks: Desks, budget: Budget, seed: int) -> Run:
                 calls[formula] = problem.truth.get(formula)
         idle = 0 if any(energy is not None for energy in answers.values()) else idle + problem.free
         if arm.learns and len(calls) < budget.calls:
-            desk.learn(answers, rng, refit=arm.refits)
+            desk.learn(answers, rng, refit=arm.refits, anew=arm.anew)
     kinds = tuple(kind_of(formula) for formula in calls)
     looks_cost = asker.cost if isinstance(asker, Ladder) else 0.0
     return Run(name, problem.name, seed, tuple(calls), tuple(calls.values()), tuple(outside), kinds, looks_cost)
