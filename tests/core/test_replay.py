@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.replay.__main__ import main
 from benchmarks.replay.arms import ABLATIONS, ARMS, BASELINES, STUDIED, Budget
-from benchmarks.replay.desk import Desk, Desks, Models
+from benchmarks.replay.desk import Desk, Desks, Models, Rules
 from benchmarks.replay.metrics import found
 from benchmarks.replay.page import image, page
 from benchmarks.replay.problem import Withheld, complete_truth, problem_from_files
