@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ class Problem:
         """What is known, as labels to train on."""
         return Labels(tuple(self.known), np.array(list(self.known.values())), (self.scheme,) * len(self.known))
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Short hash of what may be known: models of equal digests may be shared."""
         text = "\n".join(f"{formula} {energy:.6f}" for formula, energy in sorted(self.known.items()))
