@@ -15,6 +15,7 @@ from benchmarks.replay.ladder import Ladder
 from benchmarks.replay.problem import Problem, Withheld
 from discovery.acquisition import select_batch
 from discovery.composition import chemical_system
+from discovery.errors import ConfigError
 from discovery.generators.base import Generator, SamplingOptions
 from discovery.generators.baselines import PSEUDO_RANDOM, RANDOM
 from discovery.generators.ion_exchange import IonExchange
@@ -57,6 +58,10 @@ def simulate(name: str, desks: Desks, budget: Budget, seed: int) -> Run:
     idle = 0
     while len(calls) < budget.calls and len(desk.asked) < len(desk.candidates) and idle < PASSES:
         batch = _batch(desk, asker(desk, rng), min(budget.batch, budget.calls - len(calls)), budget.per_system)
+        if not batch:
+            raise ConfigError(
+                f"arm {name!r} ranks by a likelihood and there is none: give it a language model, or leave it out"
+            )
         answers = {formula: withheld.ask(formula) for formula in batch}
         for formula, energy in answers.items():
             desk.tell(formula, energy)

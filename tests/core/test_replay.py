@@ -13,7 +13,7 @@ from benchmarks.replay.page import image, page
 from benchmarks.replay.problem import Withheld, complete_truth, problem_from_files
 from benchmarks.replay.simulation import Run, kept, kind_of, simulate
 from benchmarks.replay.tables import curve, gain_per_cost, kinds, table, together
-from discovery.errors import DataError
+from discovery.errors import ConfigError, DataError
 from discovery.fidelity import Costs
 from discovery.generators.exchange_likelihood import exchange_likelihood
 from discovery.records import Measurement
@@ -316,3 +316,9 @@ def test_a_refit_anew_starts_from_the_first_surrogate(problem, models):
         assert desk.models.surrogate.card["refitted_from"] == models.surrogate.version
     desk.learn(answers, np.random.default_rng(0))
     assert desk.models.surrogate.card["refitted_from"] != models.surrogate.version
+
+
+@pytest.mark.parametrize("arm", ["likelihood", "both likelihoods"])
+def test_a_likelihood_without_a_language_model_is_an_error(arm, problem, models):
+    with pytest.raises(ConfigError, match="language model"):
+        simulate(arm, Desks(problem, Models(models.surrogate, None)), SHORT, 0)
