@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
@@ -35,6 +34,7 @@ from discovery.surrogates.training import (
     learning_rate,
     predict_rows,
     read_tensors,
+    write_tensors,
 )
 
 SHORT = 4  # elements: compositions with more go through in a part of their own, with more padding
@@ -308,13 +308,10 @@ class Stack:
         """Replace the checkpoint as a whole."""
         tensors: dict[str, Tensor] = {}
         for number, (flat, average) in enumerate(zip(self._flat, self._average, strict=True)):
-            tensors |= {f"weights.{number}": flat.detach(), f"average.{number}": average}
+            tensors |= {f"weights.{number}": flat, f"average.{number}": average}
             tensors |= {f"optimizer.{number}.{key}": value for key, value in self._optimizer.state[flat].items()}
         about = {"configs": self._settings(), "epochs": str(epochs), "steps": str(steps)}
-        checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        partial = checkpoint.with_suffix(".partial")
-        save_file({key: value.cpu().clone() for key, value in tensors.items()}, partial, metadata=about)
-        partial.replace(checkpoint)
+        write_tensors(checkpoint, tensors, about)
 
     def _settings(self) -> str:
         return json.dumps([[asdict(config) for config in self._configs], self._sizes.to_dict()])

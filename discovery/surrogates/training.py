@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -170,10 +170,7 @@ class Trainer:
         for number, slots in self._optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{slot}": value for slot, value in slots.items()}
         about = {"config": json.dumps(asdict(self._config)), "step": str(self._step), "epoch": str(epochs)}
-        checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        partial = checkpoint.with_suffix(".partial")
-        save_file({key: value.detach().clone() for key, value in tensors.items()}, partial, metadata=about)
-        partial.replace(checkpoint)
+        write_tensors(checkpoint, tensors, about)
 
 
 def initial_network(data: Dataset, sizes: NetworkConfig) -> Network:
@@ -265,6 +262,14 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise WeightsError(f"{path} does not exist: train a model there or name another folder") from error
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path} is damaged or no safetensors file ({error}): copy it again or retrain") from error
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: dict[str, str]) -> None:
+    """Replace a safetensors file as a whole; `about` is its metadata."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    save_file({key: value.detach().cpu().clone() for key, value in tensors.items()}, partial, metadata=about)
+    partial.replace(path)
 
 
 def _take(module: torch.nn.Module, tensors: dict[str, Tensor], prefix: str) -> None:
