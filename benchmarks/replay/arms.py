@@ -65,7 +65,7 @@ BASELINES: dict[str, Arm] = {
     "random": Arm(askers.by_chance, source="random"),
     "pseudo-random": Arm(askers.charge_neutral_by_chance, source="pseudo-random"),
     "ion exchange": Arm(askers.ByIonExchange, ("new",), source="ion-exchange"),
-    "ion exchange, closed form": Arm(askers.exchange_in_closed_form, source="ion-exchange"),
+    "ion exchange, closed form": Arm(askers.ByExchangeProbability, ("new",), source="ion-exchange"),
     "forest with UCB": Arm(askers.forest_ucb, learns=True, refits=False),
     "surrogate, no learning": Arm(askers.Stability, ("tolerance",), chance=False),
     "energy above hull": Arm(askers.energy_above_hull, chance=False),

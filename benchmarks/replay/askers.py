@@ -62,10 +62,17 @@ class ByIonExchange:
         return self._value
 
 
-def exchange_in_closed_form(desk: Desk, rng: np.random.Generator) -> FloatArray:
-    """The probability with which ion exchange writes a candidate, then the others by chance."""
-    log_p = exchange_log_probability(desk.problem, desk.candidates)
-    return np.where(np.isfinite(log_p), log_p, UNWRITTEN - rng.random(len(log_p)))
+@dataclass
+class ByExchangeProbability:
+    """Candidates by the probability with which ion exchange writes them, then the others by chance."""
+
+    _log_p: FloatArray | None = field(default=None, repr=False)
+
+    def __call__(self, desk: Desk, rng: np.random.Generator) -> FloatArray:
+        """Computed once: it learns nothing."""
+        if self._log_p is None:
+            self._log_p = exchange_log_probability(desk.problem, desk.candidates)
+        return np.where(np.isfinite(self._log_p), self._log_p, UNWRITTEN - rng.random(len(self._log_p)))
 
 
 def _exchanged(desk: Desk, rng: np.random.Generator) -> list[str]:
