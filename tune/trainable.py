@@ -19,8 +19,8 @@ from discovery.checkpoints import read_history
 from discovery.errors import DiscoveryError
 from discovery.surrogates import calibration
 from discovery.surrogates.dataset import Dataset
-from discovery.surrogates.ensemble import EnsembleSurrogate, element_counts, rounded, spread
-from discovery.surrogates.evaluation import labelled, raw_rows
+from discovery.surrogates.ensemble import EnsembleSurrogate, element_counts, rounded
+from discovery.surrogates.evaluation import labelled, outputs
 from discovery.surrogates.training import EpochReport as SurrogateReport
 from discovery.surrogates.training import train_member
 from discovery.training import EpochReport, Hooks
@@ -138,8 +138,8 @@ def judged(surrogate: EnsembleSurrogate, data: Dataset) -> tuple[EnsembleSurroga
         if len(rows) < 2:
             calibrations[scheme] = calibration.SchemeCalibration()
             continue
-        means, scales = raw_rows(surrogate, data, rows, scheme)
-        error, (epistemic, aleatoric) = means.mean(axis=0) - labels, spread(means, scales)
+        said = outputs(surrogate, data, rows, scheme)
+        error, epistemic, aleatoric = said.mean - labels, said.epistemic, said.aleatoric
         fitted = calibration.fit(error[::2], epistemic[::2], aleatoric[::2])
         calibrations[scheme] = fitted
         std = np.hypot(*fitted.apply(epistemic[1::2], aleatoric[1::2]))

@@ -27,6 +27,7 @@ class Budget:
     looks: Path = Path("runs/replay")  # where cheap looks are kept
 
 
+LANGUAGE_MODEL, ION_EXCHANGE = "language model", "ion exchange"  # sources of proposals
 PLAIN = Rules(binaries=False, candidates=False, exchange=False)
 WHOLE = Rules()
 
@@ -42,9 +43,13 @@ class Arm:
     anew: bool = False  # a refit starts from the first surrogate and learns all answers, not from the last one
     chance: bool = True  # False: the same run for every seed, so that one is enough
     rules: Rules = PLAIN
-    source: str = (
-        ""  # in the free protocol: the baseline generator whose proposals are asked for; "": the language model
-    )
+    sources: tuple[str, ...] = ()  # in the free protocol: who proposes; (): the language model, and ion exchange in
+    # equal parts where the rules mix its likelihood in
+
+    def proposed_by(self) -> tuple[str, ...]:
+        """Generators that write an equal part of the proposals each."""
+        both = (LANGUAGE_MODEL, ION_EXCHANGE)
+        return self.sources or (both if self.rules.exchange else both[:1])
 
     def make(self, budget: Budget, seed: int) -> Value:
         """A new asker for one run."""
@@ -62,10 +67,10 @@ def _loop(rules: Rules = WHOLE, *, learns: bool = True, refits: bool = True, ane
 
 
 BASELINES: dict[str, Arm] = {
-    "random": Arm(askers.by_chance, source="random"),
-    "pseudo-random": Arm(askers.charge_neutral_by_chance, source="pseudo-random"),
-    "ion exchange": Arm(askers.ByIonExchange, ("new",), source="ion-exchange"),
-    "ion exchange, closed form": Arm(askers.ByExchangeProbability, ("new",), source="ion-exchange"),
+    "random": Arm(askers.by_chance, sources=("random",)),
+    "pseudo-random": Arm(askers.charge_neutral_by_chance, sources=("pseudo-random",)),
+    "ion exchange": Arm(askers.ByIonExchange, ("new",), sources=(ION_EXCHANGE,)),
+    "ion exchange, closed form": Arm(askers.ByExchangeProbability, ("new",), sources=(ION_EXCHANGE,)),
     "forest with UCB": Arm(askers.forest_ucb, learns=True, refits=False),
     "surrogate, no learning": Arm(askers.Stability, ("tolerance",), chance=False),
     "energy above hull": Arm(askers.energy_above_hull, chance=False),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.replay.arms import ARMS, Arm, Budget
+from benchmarks.replay.arms import ARMS, ION_EXCHANGE, LANGUAGE_MODEL, Arm, Budget
 from benchmarks.replay.desk import Desk, Desks, Models
 from benchmarks.replay.ladder import Ladder
 from benchmarks.replay.problem import Problem, Withheld
@@ -78,9 +78,10 @@ def simulate(name: str, desks: Desks, budget: Budget, seed: int) -> Run:
 
 
 def proposed(problem: Problem, arm: Arm, models: Models, rng: np.random.Generator) -> Problem:
-    """The problem with a generator's distinct new proposals as its list."""
-    options = SamplingOptions(constrained=True)
-    samples = _source(arm, problem, models).sample(PROPOSALS, rng, options)
+    """The problem with the distinct new proposals of an arm's generators as its list."""
+    options, names = SamplingOptions(constrained=True), arm.proposed_by()
+    each = PROPOSALS // len(names)
+    samples = [s for name in names for s in _source(name, problem, models).sample(each, rng, options)]
     formulas = dict.fromkeys(formula for sample in samples if (formula := reduced(sample)) is not None)
     return replace(problem, candidates=tuple(formula for formula in formulas if formula not in problem.known))
 
@@ -124,12 +125,11 @@ def _batch(desk: Desk, values: np.ndarray, size: int, per_system: int) -> list[s
     return [desk.candidates[rows[i]] for i in chosen]
 
 
-def _source(arm: Arm, problem: Problem, models: Models) -> Generator:
-    if arm.source == "ion-exchange":
+def _source(name: str, problem: Problem, models: Models) -> Generator:
+    if name == ION_EXCHANGE:
         return IonExchange(tuple(sorted(problem.known)))
-    named: dict[str, Generator] = {"random": RANDOM, "pseudo-random": PSEUDO_RANDOM}
-    if arm.source:
-        return named[arm.source]
+    if name != LANGUAGE_MODEL:
+        return {"random": RANDOM, "pseudo-random": PSEUDO_RANDOM}[name]
     if models.generator is None:
-        raise ValueError("the free protocol needs a language model")
+        raise ConfigError("the free protocol needs a language model: give --language-epochs")
     return models.generator

@@ -1,7 +1,8 @@
-"""Train a surrogate: ``python -m discovery.surrogates train|lift|distill --data DIR --out DIR``.
+"""Train a surrogate: ``python -m discovery.surrogates train|lift|distill|correct --data DIR --out DIR``.
 
 ``lift`` teaches a language model to answer with formation energies (`discovery.surrogates.lift`), ``distill`` makes a
-quick student of the ensemble (`discovery.surrogates.distill`), ``train`` makes the ensemble:
+quick student of the ensemble (`discovery.surrogates.distill`), ``correct`` learns anew what a trained ensemble gets
+wrong of analogues (`discovery.surrogates.correct`), ``train`` makes the ensemble:
 
 Members are trained one after the other, or each in a process of its own with ``--member K``; a member that is
 finished is not trained again, an interrupted one goes on from its last epoch. ``--keep`` adds members to an ensemble
@@ -18,7 +19,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -27,6 +28,8 @@ from discovery.errors import ConfigError
 from discovery.options import exit_with, torch_device
 from discovery.surrogates import evaluation
 from discovery.surrogates.auxiliary import with_auxiliary, without_auxiliary
+from discovery.surrogates.correct import add_options as add_correct_options
+from discovery.surrogates.correct import run as run_correct
 from discovery.surrogates.dataset import QUANTITIES, SPLIT_SEED, TEST_SHARE, VALIDATION_SHARE, Dataset, load_dataset
 from discovery.surrogates.distill import add_options as add_distill_options
 from discovery.surrogates.distill import run as run_distill
@@ -41,9 +44,10 @@ from discovery.surrogates.training import TrainingConfig, show_report, train_mem
 def parser() -> argparse.ArgumentParser:
     """The options of this entry point."""
     top = argparse.ArgumentParser(prog="python -m discovery.surrogates", description=__doc__)
-    commands = top.add_subparsers(required=True, metavar="train|lift|distill", dest="verb")
+    commands = top.add_subparsers(required=True, metavar="train|lift|distill|correct", dest="verb")
     add_lift_options(commands.add_parser("lift", help="teach a language model to answer with formation energies"))
     add_distill_options(commands.add_parser("distill", help="make a quick student of an ensemble"))
+    add_correct_options(commands.add_parser("correct", help="correct an ensemble by its errors on training labels"))
     options = commands.add_parser("train", help="train the ensemble")
     options.add_argument("--data", required=True, type=Path, metavar="DIR", help="folder of the Parquet tables")
     options.add_argument("--potential", type=Path, metavar="FILE", help="formation energies by a potential")
@@ -66,7 +70,8 @@ def main(argv: list[str] | None = None) -> int:
     """Train what is missing, then write the surrogate."""
     args = parser().parse_args(argv)
     command = f"python -m discovery.surrogates {shlex.join(sys.argv[1:] if argv is None else argv)}"
-    return {"lift": run_lift, "distill": run_distill, "train": train_ensemble}[args.verb](args, command)
+    verbs = {"lift": run_lift, "distill": run_distill, "correct": run_correct, "train": train_ensemble}
+    return verbs[args.verb](args, command)
 
 
 def train_ensemble(args: argparse.Namespace, command: str) -> int:
@@ -84,16 +89,18 @@ def train_ensemble(args: argparse.Namespace, command: str) -> int:
     networks = kept_members(args, data)
     missing = range(len(networks), args.members)
     networks += train_together(learned, args, missing) if args.together else [train(learned, args, m) for m in missing]
-    surrogate = evaluation.calibrate(assemble([without_auxiliary(network) for network in networks], data), data)
+    bare = assemble([without_auxiliary(network) for network in networks], data)
+    surrogate = evaluation.calibrate(evaluation.with_analogues(bare, data), data)
     card = make_card(surrogate, data, training_config(args, 0), command)
     if args.auxiliary:
         card["auxiliary"] = f"further quantities learned beside the energies: {', '.join(QUANTITIES)}"
+    card["analogues"] = evaluation.words_of_analogues(surrogate)
     card["results_on_test"] = evaluation.rounded_results(evaluation.evaluate(surrogate, data, "test"))
     predictions = args.data / "bartel2020_predictions.parquet"
     if predictions.is_file():
         others = evaluation.published_on_same_rows(data, predictions, "test")
         card["mae_of_others_on_the_test_rows_of_mp_bartel2020"] = evaluation.rounded_results(others)
-    EnsembleSurrogate(surrogate.networks, surrogate.calibrations, surrogate.element_counts, card=card).save(args.out)
+    replace(surrogate, card=card).save(args.out)
     return 0
 
 

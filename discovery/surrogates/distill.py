@@ -5,8 +5,8 @@ mean in every energy scheme, and as its scale the ensemble's whole standard devi
 training tables and for any list of known ones beside them, which need no label. What the held-out parts of the split
 hold is left out of both; their labels calibrate and measure the student as they do the ensemble.
 
-One network has no members to disagree: its epistemic std is that of elements with few labels alone (which it takes over
-as it is), and the ensemble's disagreement is a part of what it calls aleatoric.
+One network has no members to disagree: its epistemic std is that of elements with few labels (which it takes over as it
+is) and of its own correction by analogues, and the ensemble's disagreement is a part of what it calls aleatoric.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from discovery.formulas import read_distinct
 from discovery.options import torch_device
 from discovery.surrogates import evaluation
 from discovery.surrogates.dataset import Dataset, load_dataset, split_of
-from discovery.surrogates.ensemble import EnsembleSurrogate, rounded, spread
+from discovery.surrogates.ensemble import EnsembleSurrogate, Outputs, rounded
 from discovery.surrogates.features import encode
 from discovery.surrogates.network import NetworkConfig
 from discovery.surrogates.training import TrainingConfig, predict_rows, show_report, train_member
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace, command: str) -> int:
         lesson, config, checkpoint, show_report, sizes(data.schemes), device=torch_device(args.device)
     )
     student = EnsembleSurrogate((rounded(network),), {}, teacher.element_counts, NAME)
-    student = evaluation.calibrate(student, data)
+    student = evaluation.calibrate(evaluation.with_analogues(student, data), data)
     card = {
         "model": "one attention network distilled from an ensemble; predicts formation energy, eV/atom",
         "command": command,
@@ -78,6 +78,7 @@ def run(args: argparse.Namespace, command: str) -> int:
         "training": asdict(config),
         "data": teacher.card.get("data"),
         "split": teacher.card.get("split"),
+        "analogues": evaluation.words_of_analogues(student),
         "results_on_test": evaluation.rounded_results(evaluation.evaluate(student, data, "test")),
         "limits": "as the ensemble's, and less accurate; it does not tell what no data can tell (aleatoric) from what "
         "more data would (epistemic)",
@@ -123,10 +124,13 @@ def answers(teacher: EnsembleSurrogate, data: Dataset, rows: NDArray[np.int64]) 
 
     The std is without the part of elements with few labels, which depends on the composition's elements alone.
     """
-    outputs = [predict_rows(network, data, rows) for network in teacher.networks]
-    means, scales = (torch.stack(part).double().numpy() for part in zip(*outputs, strict=True))
-    stds = np.empty(means.shape[1:], np.float32)
+    told = [predict_rows(network, data, rows) for network in teacher.networks]
+    members, scales = (torch.stack(part).double().numpy() for part in zip(*told, strict=True))  # (members, n, schemes)
+    means, stds = np.empty(members.shape[1:], np.float32), np.empty(members.shape[1:], np.float32)
+    chosen = data.compositions.rows(rows)
     for column, scheme in enumerate(teacher.schemes):
-        parts = teacher.calibrations[scheme].apply(*spread(means[:, :, column], scales[:, :, column]))
-        stds[:, column] = np.hypot(*parts)
-    return means.mean(axis=0).astype(np.float32), stds
+        shift = teacher.shift(chosen, scheme, scales[:, :, column])
+        said = Outputs(members[:, :, column] + shift, scales[:, :, column], shift)
+        means[:, column] = said.mean
+        stds[:, column] = np.hypot(*teacher.calibrations[scheme].apply(said.epistemic, said.aleatoric))
+    return means, stds

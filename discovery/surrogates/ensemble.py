@@ -17,6 +17,7 @@ from torch import Tensor
 from discovery.errors import SchemeError
 from discovery.model_files import CARD, CONFIG, short_hash, write_json, write_weights
 from discovery.surrogates import calibration
+from discovery.surrogates.analogues import Analogues
 from discovery.surrogates.base import FloatArray, Labels, Prediction
 from discovery.surrogates.calibration import SchemeCalibration
 from discovery.surrogates.drift import Watch
@@ -27,7 +28,39 @@ from discovery.surrogates.recalibration import nearest_scheme, unseen_std, watch
 from discovery.surrogates.refit import RefitConfig, refit_network
 
 KIND = "composition-ensemble"
+SHIFT_SHARE = 0.7  # of a correction in the std between members; by the likelihood of validation errors, 0.65 to 1
 CHUNK = 1024  # compositions per pass: memory stays flat, and a pass within the processor's cache is a third quicker
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What the members of an ensemble say of n compositions in one scheme, not calibrated; eV/atom."""
+
+    means: FloatArray  # (members, n), corrected by analogues
+    scales: FloatArray  # (members, n), of a Laplace distribution
+    shift: FloatArray  # (n,), the correction
+
+    @property
+    def mean(self) -> FloatArray:
+        """Of the members, shape (n,)."""
+        mean: FloatArray = self.means.mean(axis=0)
+        return mean
+
+    @property
+    def epistemic(self) -> FloatArray:
+        """Standard deviation between the members, shape (n,); a large correction is a disagreement, too."""
+        between = self.means.std(axis=0, ddof=1) if len(self.means) > 1 else np.zeros_like(self.shift)
+        epistemic: FloatArray = np.hypot(between, SHIFT_SHARE * self.shift)
+        return epistemic
+
+    @property
+    def aleatoric(self) -> FloatArray:
+        """Standard deviation by the scales, shape (n,).
+
+        A Laplace distribution of scale b has the variance 2 b^2; the members' variances are averaged.
+        """
+        aleatoric: FloatArray = np.sqrt(2.0 * np.square(self.scales).mean(axis=0))
+        return aleatoric
 
 
 @dataclass(frozen=True)
@@ -40,6 +73,7 @@ class EnsembleSurrogate:
     name: str = "ensemble"
     card: Mapping[str, object] = field(default_factory=dict)
     watches: Mapping[str, Watch] = field(default_factory=dict)  # of the calibration of schemes that got labels
+    analogues: Analogues | None = None  # what the networks miss of a compound as they do of its analogues
 
     @property
     def schemes(self) -> tuple[str, ...]:
@@ -70,8 +104,24 @@ class EnsembleSurrogate:
         self._check(scheme)
         return self.calibrations[scheme].interval(level)
 
-    def raw(self, data: Compositions, scheme: str) -> tuple[FloatArray, FloatArray]:
-        """Means and Laplace scales of all members, eV/atom, each of shape (members, n)."""
+    def outputs(self, data: Compositions, scheme: str) -> Outputs:
+        """What the members say, corrected by analogues; not calibrated.
+
+        Raises:
+            SchemeError: an unknown scheme.
+        """
+        means, scales = self._members(data, scheme)
+        shift = self.shift(data, scheme, scales)
+        return Outputs(means + shift, scales, shift)
+
+    def shift(self, data: Compositions, scheme: str, scales: FloatArray) -> FloatArray:
+        """What analogues add to the means, eV/atom, shape (n,), at the scales that the members give, (members, n)."""
+        if self.analogues is None:
+            return np.zeros(len(data))
+        shift: FloatArray = self.analogues.correction(data, scheme) * scales.mean(axis=0)
+        return shift
+
+    def _members(self, data: Compositions, scheme: str) -> tuple[FloatArray, FloatArray]:
         self._check(scheme)
         column = self.schemes.index(scheme)
         batch = pack(data, np.arange(len(data))).to(self.networks[0].device)
@@ -94,6 +144,7 @@ class EnsembleSurrogate:
         if not new.formulas:
             return self
         extended = self._with_schemes(sorted(set(new.schemes) - set(self.schemes)), new)
+        new, replay = extended._left_to_networks(new), extended._left_to_networks(replay)
         seeds = rng.integers(2**63, size=len(self.networks))
         networks = tuple(
             refit_network(network, new, replay, np.random.default_rng(seed), RefitConfig())
@@ -153,13 +204,13 @@ class EnsembleSurrogate:
             k: Watch(tuple(map(float, w["log_ratios"])), int(w["n"])) for k, w in stored.get("watches", {}).items()
         }
         counts, name = tensors["element_counts"], str(config["name"])
-        return cls(tuple(networks), calibrations, counts, name, watches=watches)
+        analogues = Analogues.from_tensors(tensors, network_config.schemes)
+        return cls(tuple(networks), calibrations, counts, name, watches=watches, analogues=analogues)
 
     def _calibrated(self, data: Compositions, scheme: str) -> tuple[FloatArray, FloatArray, FloatArray]:
-        means, scales = self.raw(data, scheme)
-        epistemic, aleatoric = spread(means, scales)
-        epistemic, aleatoric = self.calibrations[scheme].apply(epistemic, aleatoric)
-        return means.mean(axis=0), np.hypot(epistemic, unseen_std(self.element_counts, data)), aleatoric
+        outputs = self.outputs(data, scheme)
+        epistemic, aleatoric = self.calibrations[scheme].apply(outputs.epistemic, outputs.aleatoric)
+        return outputs.mean, np.hypot(epistemic, unseen_std(self.element_counts, data)), aleatoric
 
     def _check(self, scheme: str) -> None:
         if scheme not in self.schemes:
@@ -174,30 +225,36 @@ class EnsembleSurrogate:
             nearest, offset = surrogate._nearest([new.formulas[i] for i in rows], energies)
             networks = tuple(network.with_scheme(scheme, nearest, offset) for network in surrogate.networks)
             calibrations = {**surrogate.calibrations, scheme: surrogate.calibrations[surrogate.schemes[nearest]]}
-            surrogate = replace(surrogate, networks=networks, calibrations=calibrations)
+            known = surrogate.analogues and surrogate.analogues.with_scheme(scheme, surrogate.schemes[nearest])
+            surrogate = replace(surrogate, networks=networks, calibrations=calibrations, analogues=known)
         return surrogate
+
+    def _left_to_networks(self, labels: Labels) -> Labels:
+        """The labels without what analogues add; those of unknown schemes as they are."""
+        if self.analogues is None:
+            return labels
+        energies = np.array(labels.formation_energy_per_atom, dtype=np.float64)
+        for scheme in set(labels.schemes) & set(self.schemes):
+            rows = np.flatnonzero([name == scheme for name in labels.schemes])
+            data = encode([labels.formulas[row] for row in rows])
+            energies[rows] -= self.shift(data, scheme, self._members(data, scheme)[1])
+        return replace(labels, formation_energy_per_atom=energies)
 
     def _nearest(self, formulas: Sequence[str], energies: FloatArray) -> tuple[int, float]:
         """Known scheme whose predictions differ least from `energies` after a constant offset; that offset, eV/atom."""
         data = encode(formulas)
-        return nearest_scheme(lambda scheme: self.raw(data, scheme)[0].mean(axis=0), self.schemes, energies)
+        return nearest_scheme(lambda scheme: self.outputs(data, scheme).mean, self.schemes, energies)
 
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {f"member{m}.{k}": v for m, net in enumerate(self.networks) for k, v in net.state_dict().items()}
+        tensors |= self.analogues.tensors() if self.analogues else {}
         return {**tensors, "element_counts": self.element_counts}
 
 
-def spread(means: FloatArray, scales: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Uncalibrated epistemic and aleatoric std, eV/atom, shape (n,), from members' means and Laplace scales.
-
-    A Laplace distribution of scale b has the variance 2 b^2; the members' variances are averaged.
-    """
-    epistemic = means.std(axis=0, ddof=1) if len(means) > 1 else np.zeros(means.shape[1])
-    return epistemic, np.sqrt(2.0 * np.square(scales).mean(axis=0))
-
-
 def lossless_half(tensor: Tensor) -> Tensor:
-    """The tensor in half precision if every value survives, else unchanged."""
+    """The tensor in half precision if every value survives, else unchanged; integers stay."""
+    if not tensor.is_floating_point():
+        return tensor
     half = tensor.half()
     return half if torch.equal(half.float(), tensor) else tensor
 

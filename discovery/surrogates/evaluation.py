@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from discovery.surrogates import calibration
+from discovery.surrogates import analogues, calibration
 from discovery.surrogates.base import FloatArray
 from discovery.surrogates.calibration import SchemeCalibration
 from discovery.surrogates.dataset import Dataset
-from discovery.surrogates.ensemble import CHUNK, EnsembleSurrogate, spread
-from discovery.surrogates.features import Compositions
+from discovery.surrogates.ensemble import CHUNK, EnsembleSurrogate, Outputs
 
 MIN_CALIBRATION = 50  # labels; a scheme with fewer takes the calibration of the first scheme
 
@@ -27,9 +27,29 @@ def calibrate(surrogate: EnsembleSurrogate, data: Dataset) -> EnsembleSurrogate:
         if len(rows) < MIN_CALIBRATION:
             fitted[scheme] = fitted.get(data.schemes[0], SchemeCalibration())
             continue
-        means, scales = raw_rows(surrogate, data, rows, scheme)
-        fitted[scheme] = calibration.fit(means.mean(axis=0) - labels, *spread(means, scales))
+        said = outputs(surrogate, data, rows, scheme)
+        fitted[scheme] = calibration.fit(said.mean - labels, said.epistemic, said.aleatoric)
     return surrogate.with_calibration(fitted)
+
+
+def with_analogues(surrogate: EnsembleSurrogate, data: Dataset) -> EnsembleSurrogate:
+    """The ensemble corrected by what it gets wrong on the training labels; to be calibrated after that."""
+    bare = replace(surrogate, analogues=None)
+    classes = analogues.classes_of(bare.networks, bare.element_counts)
+    memories = {}
+    for scheme in data.schemes:
+        rows, labels = labelled(data, "train", scheme)
+        if len(rows):
+            said = outputs(bare, data, rows, scheme)
+            scales = said.scales.mean(axis=0)
+            memories[scheme] = analogues.fitted(data.compositions.rows(rows), labels - said.mean, scales, classes)
+    return replace(bare, analogues=analogues.Analogues(classes, memories))
+
+
+def words_of_analogues(surrogate: EnsembleSurrogate) -> str:
+    """For the card."""
+    size = surrogate.analogues.size if surrogate.analogues else 0
+    return f"{size} weights of errors on training labels, by exchanges of elements (discovery.surrogates.analogues)"
 
 
 def evaluate(surrogate: EnsembleSurrogate, data: Dataset, split: str) -> dict[str, dict[str, object]]:
@@ -56,13 +76,12 @@ def labelled(data: Dataset, split: str, scheme: str) -> tuple[NDArray[np.int64],
     return rows[known], labels[known]
 
 
-def raw_rows(
-    surrogate: EnsembleSurrogate, data: Dataset, rows: NDArray[np.int64], scheme: str
-) -> tuple[FloatArray, FloatArray]:
-    """`EnsembleSurrogate.raw` of some rows, in chunks."""
-    parts = [surrogate.raw(_take(data, rows[start : start + CHUNK]), scheme) for start in range(0, len(rows), CHUNK)]
-    means, scales = (np.concatenate(column, axis=1) for column in zip(*parts, strict=True))
-    return means, scales
+def outputs(surrogate: EnsembleSurrogate, data: Dataset, rows: NDArray[np.int64], scheme: str) -> Outputs:
+    """`EnsembleSurrogate.outputs` of some rows, in chunks."""
+    chunks = [data.compositions.rows(rows[start : start + CHUNK]) for start in range(0, len(rows), CHUNK)]
+    parts = [surrogate.outputs(chunk, scheme) for chunk in chunks]
+    columns = zip(*((part.means, part.scales, part.shift) for part in parts), strict=True)
+    return Outputs(*(np.concatenate(column, axis=-1) for column in columns))
 
 
 def published_on_same_rows(data: Dataset, predictions: Path, split: str) -> dict[str, float]:
@@ -82,15 +101,15 @@ def published_on_same_rows(data: Dataset, predictions: Path, split: str) -> dict
 def _measure(
     surrogate: EnsembleSurrogate, data: Dataset, rows: NDArray[np.int64], labels: FloatArray, scheme: str
 ) -> dict[str, object]:
-    means, scales = raw_rows(surrogate, data, rows, scheme)
-    error = means.mean(axis=0) - labels
+    said = outputs(surrogate, data, rows, scheme)
+    error = said.mean - labels
     fitted = surrogate.calibrations[scheme]
-    epistemic, aleatoric = fitted.apply(*spread(means, scales))
+    epistemic, aleatoric = fitted.apply(said.epistemic, said.aleatoric)
     std, freedom = np.hypot(epistemic, aleatoric), fitted.degrees_of_freedom
     return {
         "n": len(rows),
         "mae": float(np.abs(error).mean()),
-        "mae_of_single_members": [float(value) for value in np.abs(means - labels).mean(axis=1)],
+        "mae_of_single_members": [float(value) for value in np.abs(said.means - labels).mean(axis=1)],
         "rmse": float(np.sqrt(np.square(error).mean())),
         "mean_epistemic_std": float(epistemic.mean()),
         "mean_aleatoric_std": float(aleatoric.mean()),
@@ -98,11 +117,6 @@ def _measure(
         "miscalibration_area": calibration.miscalibration_area(error, std, freedom),
         "mae_of_the_surest_half": float(np.abs(error[std <= np.median(std)]).mean()),
     }
-
-
-def _take(data: Dataset, rows: NDArray[np.int64]) -> Compositions:
-    whole = data.compositions
-    return Compositions(whole.elements[rows], whole.amounts[rows], whole.lengths[rows])
 
 
 def rounded_results(results: Mapping[str, object]) -> dict[str, object]:

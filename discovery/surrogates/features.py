@@ -34,6 +34,10 @@ class Compositions:
     def __len__(self) -> int:
         return len(self.lengths)
 
+    def rows(self, chosen: NDArray[np.int64]) -> Compositions:
+        """Some of them."""
+        return Compositions(self.elements[chosen], self.amounts[chosen], self.lengths[chosen])
+
     def fractions(self) -> NDArray[np.float64]:
         """Atomic fractions as a dense matrix, shape (n, 103)."""
         dense = np.zeros((len(self), N_ELEMENTS))

@@ -27,7 +27,7 @@ Made = TypeVar("Made", bound=Versioned)
 def load_folder(
     folder: Path, kind: str, words: str, make: Callable[[Mapping[str, Any], Mapping[str, Tensor]], Made]
 ) -> tuple[Made, dict[str, Any]]:
-    """What `make` builds of the config and the weights (single precision), checked, and the card.
+    """What `make` builds of the config and the weights (in single precision, or integers), checked, and the card.
 
     Args:
         folder: that `save` wrote.
@@ -42,10 +42,14 @@ def load_folder(
     if config.get("kind") != kind:
         raise WeightsError(f"{folder / CONFIG} is no {words}: give a folder that it wrote")
     try:
-        surrogate = make(config, {key: value.float() for key, value in tensors.items()})
+        surrogate = make(config, {key: _single(value) for key, value in tensors.items()})
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise WeightsError(f"{folder} holds weights of another model ({reason}): copy the folder again") from error
     if surrogate.version != config["version"]:
         raise WeightsError(f"{folder} has weights of {surrogate.version}, not {config['version']}: copy it again")
     return surrogate, card
+
+
+def _single(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor

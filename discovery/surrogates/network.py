@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -122,6 +122,12 @@ class Network(nn.Module):
     def pool(self, batch: Packed, drop: MaskPool | None = None) -> Tensor:
         """Gated fraction-weighted sum over the elements, shape (compositions, pooled), in packed order."""
         return self.gather(self.trunk(batch, drop), batch, drop)
+
+    def first_projection(self) -> Tensor:
+        """Queries, keys and values of the first layer for each element alone, shape (103, 3 x width)."""
+        first = cast(Layer, self.layers[0])
+        projected: Tensor = first.qkv(first.norm_attention(self.element.weight + self.property(self.properties)))
+        return projected
 
     def trunk(self, batch: Packed, drop: MaskPool | None = None) -> Tensor:
         """Tokens before the last layer, shape (tokens, width): what a refit leaves as it is."""
