@@ -90,6 +90,9 @@ ABLATIONS: dict[str, Arm] = {
     "loop, no answers": _loop(learns=False, weighed=False, neighbours=False),
 }
 STUDIED: dict[str, Arm] = {
+    "surrogate, both sources": Arm(
+        askers.Stability, ("tolerance",), chance=False, sources=(LANGUAGE_MODEL, ION_EXCHANGE)
+    ),
     "loop, with judge": _loop(judged=True),
     "loop, refits anew": _loop(anew=True),
     "loop, joint batch": _loop(joint=True),

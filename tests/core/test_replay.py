@@ -11,10 +11,11 @@ from benchmarks.replay.desk import Desk, Desks, Models, Rules
 from benchmarks.replay.metrics import found
 from benchmarks.replay.page import image, page
 from benchmarks.replay.problem import Withheld, complete_truth, problem_from_files
-from benchmarks.replay.simulation import Run, kept, kind_of, simulate
+from benchmarks.replay.simulation import Run, kept, kind_of, proposed, simulate
 from benchmarks.replay.tables import curve, gain_per_cost, kinds, table, together
 from discovery.errors import ConfigError, DataError
 from discovery.fidelity import Costs
+from discovery.generators.baselines import written
 from discovery.generators.exchange_likelihood import exchange_likelihood
 from discovery.records import Measurement
 from tests.core.small_replay import Shuffled, SizeModel, small_models, small_problem
@@ -162,6 +163,28 @@ def test_free_proposals_that_the_table_does_not_know_are_listed_and_cost_nothing
     assert None not in run.energies
 
 
+def test_who_ranks_by_both_likelihoods_asks_for_proposals_of_both(problem, models, monkeypatch):
+    monkeypatch.setattr("benchmarks.replay.simulation.PROPOSALS", 400)
+    asked = []
+
+    class Writer:
+        def sample(self, n, rng, options):
+            asked.append(n)
+            return [written({"Xe": 1, "F": 2})] * n
+
+    free = dataclasses.replace(problem, candidates=(), free=True)
+    lists = {
+        arm: set(proposed(free, ARMS[arm], Models(models.surrogate, Writer()), np.random.default_rng(0)).candidates)
+        for arm in ("loop", "loop, no exchange", "ion exchange", "surrogate, both sources", "surrogate, no learning")
+    }
+    assert asked == [200, 400, 200, 400]
+    assert lists["loop, no exchange"] == lists["surrogate, no learning"] == {"XeF2"}
+    assert "XeF2" not in lists["ion exchange"]
+    for arm in ("loop", "surrogate, both sources"):
+        assert "XeF2" in lists[arm]
+        assert len(lists[arm]) > 1
+
+
 def test_arms_have_all_baselines_and_one_ingredient_less_each():
     assert {"random", "pseudo-random", "ion exchange", "forest with UCB", "surrogate, no learning"} <= set(BASELINES)
     assert set(ARMS) == {"loop", *BASELINES, *ABLATIONS, *STUDIED}
@@ -273,7 +296,7 @@ def test_classes_of_chemistry():
 
 def test_without_a_language_model_there_is_no_free_loop(problem, models):
     free = dataclasses.replace(problem, candidates=(), free=True)
-    with pytest.raises(ValueError, match="language model"):
+    with pytest.raises(ConfigError, match="language model"):
         simulate("loop", Desks(free, Models(models.surrogate, None)), BUDGET, 0)
 
 
