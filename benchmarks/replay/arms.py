@@ -71,7 +71,7 @@ BASELINES: dict[str, Arm] = {
     "pseudo-random": Arm(askers.charge_neutral_by_chance, sources=("pseudo-random",)),
     "ion exchange": Arm(askers.ByIonExchange, ("new",), sources=(ION_EXCHANGE,)),
     "ion exchange, closed form": Arm(askers.ByExchangeProbability, ("new",), sources=(ION_EXCHANGE,)),
-    "forest with UCB": Arm(askers.forest_ucb, learns=True, refits=False),
+    "forest with UCB": Arm(askers.ForestUCB, ("new",), learns=True, refits=False),
     "surrogate, no learning": Arm(askers.Stability, ("tolerance",), chance=False),
     "energy above hull": Arm(askers.energy_above_hull, chance=False),
     "formation energy": Arm(askers.formation_energy, chance=False),

@@ -124,23 +124,36 @@ class Stability:
         return desk.clues.log_stability(self.tolerance)
 
 
-def forest_ucb(desk: Desk, rng: np.random.Generator) -> FloatArray:
+@dataclass
+class ForestUCB:
     """A random forest on composition features, one std of its trees more optimistic than its mean; learns all answers.
 
     The std between trees as uncertainty: as usual for this baseline (e.g. Lookman et al., npj Comput. Mater. 5, 21).
     """
-    from sklearn.ensemble import RandomForestRegressor
 
-    known = list(desk.problem.known)
-    chosen = [known[i] for i in rng.permutation(len(known))[:FOREST_ROWS]]
-    answers = {formula: energy for formula, energy in desk.asked.items() if energy is not None}
-    energies = [desk.problem.known[formula] for formula in chosen] + list(answers.values())
-    forest = RandomForestRegressor(60, min_samples_leaf=2, max_features=0.3, random_state=int(rng.integers(2**31)))
-    forest.fit(composition_features((*chosen, *answers)), energies)
-    features = composition_features(desk.candidates)
-    trees = np.stack([tree.predict(features) for tree in forest.estimators_])
-    above_hull = trees.mean(axis=0) - desk.competing
-    return -(above_hull - CONFIDENCE * trees.std(axis=0))
+    _value: FloatArray | None = field(default=None, repr=False)
+    _learned: int = 0  # answers behind the value
+
+    def __call__(self, desk: Desk, rng: np.random.Generator) -> FloatArray:
+        """Trained anew after every batch that gave an answer."""
+        answers = {formula: energy for formula, energy in desk.asked.items() if energy is not None}
+        if self._value is None or len(answers) > self._learned:
+            self._value, self._learned = self._ranked(desk, answers, rng), len(answers)
+        return self._value
+
+    @staticmethod
+    def _ranked(desk: Desk, answers: dict[str, float], rng: np.random.Generator) -> FloatArray:
+        from sklearn.ensemble import RandomForestRegressor
+
+        known = list(desk.problem.known)
+        chosen = [known[i] for i in rng.permutation(len(known))[:FOREST_ROWS]]
+        energies = [desk.problem.known[formula] for formula in chosen] + list(answers.values())
+        forest = RandomForestRegressor(60, min_samples_leaf=2, max_features=0.3, random_state=int(rng.integers(2**31)))
+        forest.fit(composition_features((*chosen, *answers)), energies)
+        features = composition_features(desk.candidates)
+        trees = np.stack([tree.predict(features) for tree in forest.estimators_])
+        value: FloatArray = -(trees.mean(axis=0) - desk.competing - CONFIDENCE * trees.std(axis=0))
+        return value
 
 
 @lru_cache(maxsize=4)

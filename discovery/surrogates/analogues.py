@@ -113,7 +113,7 @@ class Analogues:
 
     def tensors(self) -> dict[str, Tensor]:
         """For a weight file."""
-        out = {CLASSES: torch.from_numpy(self.classes)}
+        out = {CLASSES: torch.tensor(self.classes)}  # a copy: Ray hands arrays out read-only
         for scheme, memory in self.memories.items():
             out[f"analogues.{scheme}.steps"], out[f"analogues.{scheme}.weights"] = memory.steps()
         return out
