@@ -144,10 +144,9 @@ class EnsembleSurrogate:
         if not new.formulas:
             return self
         extended = self._with_schemes(sorted(set(new.schemes) - set(self.schemes)), new)
-        new, replay = extended._left_to_networks(new), extended._left_to_networks(replay)
         seeds = rng.integers(2**63, size=len(self.networks))
         networks = tuple(
-            refit_network(network, new, replay, np.random.default_rng(seed), RefitConfig())
+            refit_network(network, new, replay, np.random.default_rng(seed), RefitConfig(), extended.analogues)
             for network, seed in zip(extended.networks, seeds, strict=True)
         )
         card = {**self.card, "refitted_from": self.version}
@@ -228,17 +227,6 @@ class EnsembleSurrogate:
             known = surrogate.analogues and surrogate.analogues.with_scheme(scheme, surrogate.schemes[nearest])
             surrogate = replace(surrogate, networks=networks, calibrations=calibrations, analogues=known)
         return surrogate
-
-    def _left_to_networks(self, labels: Labels) -> Labels:
-        """The labels without what analogues add; those of unknown schemes as they are."""
-        if self.analogues is None:
-            return labels
-        energies = np.array(labels.formation_energy_per_atom, dtype=np.float64)
-        for scheme in set(labels.schemes) & set(self.schemes):
-            rows = np.flatnonzero([name == scheme for name in labels.schemes])
-            data = encode([labels.formulas[row] for row in rows])
-            energies[rows] -= self.shift(data, scheme, self._members(data, scheme)[1])
-        return replace(labels, formation_energy_per_atom=energies)
 
     def _nearest(self, formulas: Sequence[str], energies: FloatArray) -> tuple[int, float]:
         """Known scheme whose predictions differ least from `energies` after a constant offset; that offset, eV/atom."""

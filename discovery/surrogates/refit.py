@@ -10,7 +10,8 @@ replay sample that no step saw, has risen by no more than `max_rise`: so ten ref
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from discovery.errors import DataError
+from discovery.surrogates.analogues import Analogues
 from discovery.surrogates.base import Labels
 from discovery.surrogates.features import Compositions, Packed, encode, pack
 from discovery.surrogates.network import Network
@@ -45,7 +47,7 @@ class _Batch:
     tokens: Tensor  # (tokens, width)
     baseline: Tensor  # (n,), eV/atom
     schemes: Tensor  # (n,), column of each label
-    energies: Tensor  # (n,), eV/atom
+    energies: Tensor  # (n,), eV/atom, without what analogues add
     before: Tensor  # (n,), eV/atom, mean of the network before the refit
 
     def mean(self, network: Network) -> Tensor:
@@ -55,15 +57,23 @@ class _Batch:
 
 
 def refit_network(
-    network: Network, new: Labels, replay: Labels, rng: np.random.Generator, config: RefitConfig
+    network: Network,
+    new: Labels,
+    replay: Labels,
+    rng: np.random.Generator,
+    config: RefitConfig,
+    analogues: Analogues | None = None,
 ) -> Network:
-    """A copy of `network` that learned `new`; labels of schemes that the network does not know are no replay."""
-    fresh = _batches(network, new, rng.permutation(len(new.formulas)), config.batch_size)
+    """A copy of `network` that learned `new`; labels of schemes that the network does not know are no replay.
+
+    What `analogues` add to the network's means is not its to learn.
+    """
+    fresh = _batches(network, new, rng.permutation(len(new.formulas)), config.batch_size, analogues)
     kept = np.array([i for i, scheme in enumerate(replay.schemes) if scheme in network.config.schemes], dtype=np.int64)
     drawn = rng.permutation(kept)[: config.max_replay]
     n_guard = round(config.guard_share * len(drawn))
-    guard = _batches(network, replay, drawn[:n_guard], config.batch_size)
-    old = _batches(network, replay, drawn[n_guard:], config.batch_size)
+    guard = _batches(network, replay, drawn[:n_guard], config.batch_size, analogues)
+    old = _batches(network, replay, drawn[n_guard:], config.batch_size, analogues)
     student = copy.deepcopy(network).eval()
     moving = _moving(student)
     optimizer = torch.optim.AdamW(moving, lr=config.rate, weight_decay=0.0, fused=True)
@@ -118,7 +128,9 @@ def _moving(network: Network) -> list[torch.nn.Parameter]:
 
 
 @torch.no_grad()
-def _batches(network: Network, labels: Labels, rows: NDArray[np.int64], size: int) -> list[_Batch]:
+def _batches(
+    network: Network, labels: Labels, rows: NDArray[np.int64], size: int, analogues: Analogues | None
+) -> list[_Batch]:
     """The labels of `rows` in fixed batches, with everything computed once that no step changes."""
     energies = np.asarray(labels.formation_energy_per_atom, dtype=np.float32)[rows]
     if not np.isfinite(energies).all():
@@ -126,16 +138,30 @@ def _batches(network: Network, labels: Labels, rows: NDArray[np.int64], size: in
     columns = {scheme: column for column, scheme in enumerate(network.config.schemes)}
     schemes = np.array([columns[labels.schemes[row]] for row in rows], dtype=np.int64)
     data = encode([labels.formulas[row] for row in rows])
+    added = _corrections(analogues, data, [labels.schemes[row] for row in rows])
     starts = range(0, len(rows), size)
-    return [_batch(network, data, np.arange(s, min(s + size, len(rows))), (schemes, energies)) for s in starts]
+    return [_batch(network, data, np.arange(s, min(s + size, len(rows))), (schemes, energies, added)) for s in starts]
+
+
+def _corrections(analogues: Analogues | None, data: Compositions, schemes: Sequence[str]) -> NDArray[np.float32]:
+    """What analogues add, in units of the predicted scale, shape (n,)."""
+    added = np.zeros(len(data), np.float32)
+    for scheme in set(schemes) if analogues else ():
+        rows = np.flatnonzero([name == scheme for name in schemes])
+        added[rows] = analogues.correction(data.rows(rows), scheme)  # type: ignore[union-attr]
+    return added
 
 
 def _batch(
-    network: Network, data: Compositions, rows: NDArray[np.int64], labels: tuple[NDArray[np.int64], NDArray[np.float32]]
+    network: Network,
+    data: Compositions,
+    rows: NDArray[np.int64],
+    labels: tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]],
 ) -> _Batch:
     packed = pack(data, rows).to(network.device)
-    schemes, energies = (torch.from_numpy(values[rows[packed.order]]).to(network.device) for values in labels)
+    schemes, energies, added = (torch.from_numpy(values[rows[packed.order]]).to(network.device) for values in labels)
     baseline = network.baseline(packed).gather(1, schemes[:, None]).squeeze(1)
     tokens = network.trunk(packed)
-    batch = _Batch(packed, tokens, baseline, schemes, energies, baseline)
-    return replace(batch, before=batch.mean(network))
+    mean, spread = network.head(network.gather(tokens, packed), schemes)
+    own = energies - added * network.scale * spread
+    return _Batch(packed, tokens, baseline, schemes, own, baseline + network.scale * mean)
