@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -28,7 +28,6 @@ from scipy.stats import spearmanr
 from benchmarks.replay.protocols import load_table, time_problem
 from benchmarks.results import add_out, command, run
 from discovery.composition import amounts
-from discovery.errors import ConfigError
 from discovery.options import exit_with
 from discovery.surrogates import calibration
 from discovery.surrogates.base import FloatArray
@@ -36,7 +35,7 @@ from discovery.surrogates.dataset import Dataset, load_dataset
 from discovery.surrogates.ensemble import EnsembleSurrogate
 from discovery.surrogates.evaluation import calibrate, labelled, outputs, with_analogues
 from discovery.surrogates.from_labels import labelled_dataset
-from discovery.surrogates.zoo import DEFAULT, load_surrogate
+from discovery.surrogates.zoo import DEFAULT, load_ensemble
 
 CUT = 3.0  # std; one wrong label must not decide a correlation
 
@@ -44,18 +43,17 @@ CUT = 3.0  # std; one wrong label must not decide a correlation
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """All figures of one ensemble."""
     torch.set_num_threads(options.threads)
-    surrogate = load_surrogate(options.later or options.surrogate)
-    if not isinstance(surrogate, EnsembleSurrogate):
-        raise ConfigError(f"{options.surrogate} is no ensemble of networks: name one")
+    surrogate = load_ensemble(options.later or options.surrogate, "--later" if options.later else "--surrogate")
     about = {"command": command("benchmarks.analogues", options.argv), "surrogate": surrogate.version}
     if options.later is None:
         data = load_dataset(options.data, options.potential)
-        return {**about, **compared(surrogate, data, options.part)}
+        return {**about, **compared(both(surrogate, data), data, options.part)}
     problem = time_problem(load_table(options.data), None, 0)
     data = labelled_dataset(problem.labels)
     later = np.array([problem.answers[formula] for formula in problem.candidates])
-    arms = {name: errors(arm, problem.candidates, later) for name, arm in both(surrogate, data).items()}
-    return {**about, **compared(surrogate, data, "test"), "later": arms}
+    arms = both(surrogate, data)
+    found = {name: errors(arm, problem.candidates, later) for name, arm in arms.items()}
+    return {**about, **compared(arms, data, "test"), "later": found}
 
 
 def both(surrogate: EnsembleSurrogate, data: Dataset) -> dict[str, EnsembleSurrogate]:
@@ -64,9 +62,8 @@ def both(surrogate: EnsembleSurrogate, data: Dataset) -> dict[str, EnsembleSurro
     return {"networks alone": calibrate(bare, data), "corrected": calibrate(with_analogues(bare, data), data)}
 
 
-def compared(surrogate: EnsembleSurrogate, data: Dataset, part: str) -> dict[str, Any]:
+def compared(arms: Mapping[str, EnsembleSurrogate], data: Dataset, part: str) -> dict[str, Any]:
     """Mean absolute errors (eV/atom) of both on a part, by scheme, and the correlation of the networks' errors."""
-    arms = both(surrogate, data)
     found: dict[str, Any] = {"part": part, "mae": {}}
     for scheme in data.schemes:
         rows, labels = labelled(data, part, scheme)

@@ -16,8 +16,7 @@ from discovery.errors import ConfigError
 from discovery.options import torch_device
 from discovery.surrogates import evaluation
 from discovery.surrogates.dataset import load_dataset
-from discovery.surrogates.ensemble import EnsembleSurrogate
-from discovery.surrogates.zoo import DEFAULT, load_surrogate
+from discovery.surrogates.zoo import DEFAULT, load_ensemble
 
 
 def add_options(options: argparse.ArgumentParser) -> None:
@@ -39,9 +38,7 @@ def run(args: argparse.Namespace, command: str) -> int:
     if args.threads < 1:
         raise ConfigError("--threads must be 1 or more")
     torch.set_num_threads(args.threads)
-    surrogate = load_surrogate(args.surrogate)
-    if not isinstance(surrogate, EnsembleSurrogate):
-        raise ConfigError(f"--surrogate {args.surrogate}: that is no ensemble of networks, name one")
+    surrogate = load_ensemble(args.surrogate, "--surrogate")
     data = load_dataset(args.data, args.potential)
     if surrogate.schemes != data.schemes:
         raise ConfigError(f"the ensemble knows {', '.join(surrogate.schemes)}, the data {', '.join(data.schemes)}")

@@ -30,7 +30,7 @@ from discovery.surrogates.ensemble import EnsembleSurrogate, Outputs, rounded
 from discovery.surrogates.features import encode
 from discovery.surrogates.network import NetworkConfig
 from discovery.surrogates.training import TrainingConfig, predict_rows, show_report, train_member
-from discovery.surrogates.zoo import DEFAULT, load_surrogate
+from discovery.surrogates.zoo import DEFAULT, load_ensemble
 
 NAME = "fast"
 EPOCHS = 12
@@ -56,9 +56,7 @@ def run(args: argparse.Namespace, command: str) -> int:
     if args.epochs < 1 or args.threads < 1:
         raise ConfigError("--epochs and --threads must be 1 or more")
     torch.set_num_threads(args.threads)
-    teacher = load_surrogate(args.teacher)
-    if not isinstance(teacher, EnsembleSurrogate):
-        raise ConfigError(f"--teacher {args.teacher}: that is no ensemble of networks, name one")
+    teacher = load_ensemble(args.teacher, "--teacher")
     data = load_dataset(args.data, args.potential)
     more = [] if args.formulas is None else read_distinct(args.formulas)[0]
     lesson = lessons(teacher.on(torch_device(args.device)), data, more)

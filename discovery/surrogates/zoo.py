@@ -45,3 +45,16 @@ def load_surrogate(name_or_folder: str | Path = DEFAULT) -> Surrogate:
 
         return load_lift(folder)
     raise WeightsError(f"{folder} holds no surrogate of this package ({kind!r}): give a folder that it wrote")
+
+
+def load_ensemble(name_or_folder: str | Path, option: str) -> EnsembleSurrogate:
+    """An ensemble of networks, named by a command line's option.
+
+    Raises:
+        ConfigError: another kind of surrogate, and as `load_surrogate`.
+        WeightsError: as `load_surrogate`.
+    """
+    surrogate = load_surrogate(name_or_folder)
+    if not isinstance(surrogate, EnsembleSurrogate):
+        raise ConfigError(f"{option} {name_or_folder}: that is no ensemble of networks, name one")
+    return surrogate
