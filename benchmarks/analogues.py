@@ -93,7 +93,7 @@ def alike(formulas: Sequence[str], relative: FloatArray) -> dict[str, Any]:
         for symbol, number in counts.items():
             others = tuple(sorted((s, n) for s, n in counts.items() if s != symbol))
             groups[number, family(symbol), others].append(row)
-    pairs = np.array([pair for rows in groups.values() for pair in combinations(rows, 2)]).reshape(-1, 2)
+    pairs = np.array([pair for rows in groups.values() for pair in combinations(rows, 2)], np.int64).reshape(-1, 2)
     one, other = (relative[np.concatenate([pairs[:, a], pairs[:, 1 - a]])] for a in (0, 1))
     if len(pairs) < 3:
         return {"n": len(pairs)}

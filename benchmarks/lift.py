@@ -37,7 +37,7 @@ from discovery.errors import ConfigError
 from discovery.labels import lowest_per_formula, read_labels
 from discovery.options import exit_with, torch_device
 from discovery.surrogates.base import Labels
-from discovery.surrogates.dataset import Dataset, split_of
+from discovery.surrogates.dataset import OWN_SHARES, Dataset, split_of
 from discovery.surrogates.from_labels import labelled_dataset
 
 ALL = "all"
@@ -72,7 +72,7 @@ def read(path: Path, scheme: str) -> Dataset:
 
 def drawn(data: Dataset, size: str, seed: int, tested: int) -> Dataset:
     """So many labels of the training part, a share of them for validation, and `tested` rows of the test part."""
-    hashed = np.array([split_of(formula) for formula in data.formulas])
+    hashed = np.array([split_of(formula, OWN_SHARES) for formula in data.formulas])
     pool, test = np.flatnonzero(hashed != "test"), np.flatnonzero(hashed == "test")
     n = len(pool) if size == ALL else int(size)
     if n > len(pool):

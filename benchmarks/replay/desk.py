@@ -23,7 +23,7 @@ from discovery.reference.competition import CompletedHull
 from discovery.reference.implied import WithBinaries
 from discovery.reference.known import ListedFormulas
 from discovery.surrogates.base import FloatArray, Labels, Prediction, Surrogate
-from discovery.surrogates.dataset import split_of
+from discovery.surrogates.dataset import OWN_SHARES, split_of
 
 EXAMPLES = 4000  # known compounds that the judge learns from
 REPLAY = 2000  # known labels beside the new ones in a refit
@@ -142,7 +142,7 @@ class Desk:
 
     def known_examples(self, tolerance: float, seed: int) -> Examples:
         """Known compounds that the surrogate was not trained on; stable: against the known hull, without themselves."""
-        formulas = [formula for formula in self.problem.known if split_of(formula) != "train"]
+        formulas = [formula for formula in self.problem.known if split_of(formula, OWN_SHARES) != "train"]
         drawn = np.random.default_rng(seed).permutation(len(formulas))[:EXAMPLES]
         chosen = [formulas[i] for i in sorted(drawn)]
         energies = np.array([self.problem.known[formula] for formula in chosen])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from discovery.composition import amounts
 from discovery.errors import ConfigError, DataError
-from discovery.surrogates.dataset import VALIDATION_SHARE, split_of
+from discovery.surrogates.dataset import OWN_SHARES, split_of
 
 NEEDED = ("reduced_formula", "formation_energy_per_atom", "decomposition_energy_per_atom", "hull_energy_excl_self")
 LATE = pd.Timestamp("2018-01-01")  # of the time split
@@ -81,7 +81,7 @@ def _parts(table: pd.DataFrame, split: str, withheld: frozenset[str]) -> Parts:
 
 def _with_validation(table: pd.DataFrame, test: NDArray[np.bool_]) -> Parts:
     """A hashed share of what is not tested serves for calibration."""
-    validation = _share(table.reduced_formula, "validation") < VALIDATION_SHARE
+    validation = _share(table.reduced_formula, "validation") < OWN_SHARES[1]
     return np.where(test, "test", np.where(validation, "validation", "train"))
 
 

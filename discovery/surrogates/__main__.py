@@ -7,10 +7,13 @@ wrong of analogues (`discovery.surrogates.correct`), ``train`` makes the ensembl
 Members are trained one after the other, or each in a process of its own with ``--member K``; a member that is
 finished is not trained again, an interrupted one goes on from its last epoch. ``--keep`` adds members to an ensemble
 that was trained before: the result is that of training all of them, for a member depends on its seed alone.
-``--together`` trains them as one computation, for a GPU (`discovery.surrogates.stacked`). ``--auxiliary`` lets them
-learn further tabulated quantities (`discovery.surrogates.auxiliary`), which are dropped at the end. The call without
-``--member`` ends by calibrating, measuring and writing the ensemble. With glibc, ``MALLOC_MMAP_THRESHOLD_=4294967295
-MALLOC_TRIM_THRESHOLD_=4294967295`` makes a step a sixth quicker (no page faults for large temporaries).
+``--start`` lets the members of a trained ensemble go on, as with more labels; ``--epochs 0`` leaves them the second
+cycle alone. ``--together`` trains them as one computation, for a GPU (`discovery.surrogates.stacked`). ``--auxiliary``
+lets them learn further tabulated quantities (`discovery.surrogates.auxiliary`), which are dropped at the end. The call
+without ``--member`` ends by calibrating, measuring and writing the ensemble.
+
+With glibc, ``MALLOC_MMAP_THRESHOLD_=4294967295 MALLOC_TRIM_THRESHOLD_=4294967295`` makes a step a sixth quicker (no
+page faults for large temporaries).
 """
 
 from __future__ import annotations
@@ -39,6 +42,7 @@ from discovery.surrogates.lift.command import run as run_lift
 from discovery.surrogates.network import Network
 from discovery.surrogates.stacked import StackReport, train_stack
 from discovery.surrogates.training import TrainingConfig, show_report, train_member
+from discovery.surrogates.zoo import load_ensemble
 
 
 def parser() -> argparse.ArgumentParser:
@@ -58,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--together", action="store_true", help="all members side by side: what a GPU is quick at")
     options.add_argument("--auxiliary", action="store_true", help="learn further quantities beside the energies")
     options.add_argument("--keep", type=Path, metavar="DIR", help="ensemble whose members count as the first ones")
+    options.add_argument("--start", metavar="NAME|DIR", help="ensemble whose members go on learning")
     options.add_argument("--epochs", type=int, default=TrainingConfig.epochs, metavar="N", help="of the first cycle")
     options.add_argument("--restart-epochs", type=int, default=TrainingConfig.restart_epochs, metavar="N")
     options.add_argument("--seed", type=int, default=0, help="of the first member; the others count up")
@@ -76,22 +81,28 @@ def main(argv: list[str] | None = None) -> int:
 
 def train_ensemble(args: argparse.Namespace, command: str) -> int:
     """The members that are missing, and the whole."""
-    if args.members < 1 or args.epochs < 1 or args.threads < 1 or args.restart_epochs < 0:
-        raise ConfigError("--members, --epochs and --threads must be 1 or more, --restart-epochs 0 or more")
+    if min(args.members, args.threads) < 1 or min(args.epochs, args.restart_epochs) < 0:
+        raise ConfigError("--members and --threads must be 1 or more, --epochs and --restart-epochs 0 or more")
     torch.set_num_threads(args.threads)
     data = load_dataset(args.data, args.potential)
     if args.together and args.member is not None:
         raise ConfigError("--together trains all members: leave out --member")
+    start = starting_ensemble(args, data)
     learned = with_auxiliary(data, args.data) if args.auxiliary else data
     if args.member is not None:
-        train(learned, args, args.member)
+        train(learned, args, args.member, start)
         return 0
     networks = kept_members(args, data)
     missing = range(len(networks), args.members)
-    networks += train_together(learned, args, missing) if args.together else [train(learned, args, m) for m in missing]
+    if args.together:
+        networks += train_together(learned, args, missing)
+    else:
+        networks += [train(learned, args, member, start) for member in missing]
     bare = assemble([without_auxiliary(network) for network in networks], data)
     surrogate = evaluation.calibrate(evaluation.with_analogues(bare, data), data)
     card = make_card(surrogate, data, training_config(args, 0), command)
+    if start is not None:
+        card |= {"start": start.version, "training_of_the_start": start.card.get("training")}
     if args.auxiliary:
         card["auxiliary"] = f"further quantities learned beside the energies: {', '.join(QUANTITIES)}"
     card["analogues"] = evaluation.words_of_analogues(surrogate)
@@ -122,11 +133,32 @@ def kept_members(args: argparse.Namespace, data: Dataset) -> list[Network]:
     return list(kept.networks)
 
 
-def train(data: Dataset, args: argparse.Namespace, member: int) -> Network:
+def starting_ensemble(args: argparse.Namespace, data: Dataset) -> EnsembleSurrogate | None:
+    """The ensemble of ``--start``, None without one.
+
+    Raises:
+        ConfigError: fewer members than wanted, other schemes, or an option that goes with random weights alone.
+    """
+    if args.start is None:
+        return None
+    if args.keep is not None or args.together or args.auxiliary:
+        raise ConfigError("--start goes without --keep, --together and --auxiliary: leave these out")
+    start = load_ensemble(args.start, "--start")
+    members = args.members if args.member is None else args.member + 1
+    if len(start.networks) < members:
+        raise ConfigError(f"{args.start} has {len(start.networks)} members: give --members {len(start.networks)}")
+    if start.schemes != data.schemes:
+        raise ConfigError(f"{args.start} knows {', '.join(start.schemes)}, the data {', '.join(data.schemes)}")
+    return start
+
+
+def train(data: Dataset, args: argparse.Namespace, member: int, start: EnsembleSurrogate | None) -> Network:
     """One member, from its checkpoint if there is one."""
     config = training_config(args, member)
     checkpoint = args.checkpoints / f"member-{member}.safetensors"
-    return train_member(data, config, checkpoint, show_report, device=torch_device(args.device))
+    begin = None if start is None else start.networks[member]
+    sizes = None if begin is None else begin.config
+    return train_member(data, config, checkpoint, show_report, sizes, start=begin, device=torch_device(args.device))
 
 
 def train_together(data: Dataset, args: argparse.Namespace, members: Sequence[int]) -> list[Network]:

@@ -22,20 +22,21 @@ from discovery.surrogates.features import Compositions, encode
 SCHEMES = ("mp2019", "mp2020", "chgnet-0.3.0", "oqmd")
 # Further columns of a training (`discovery.surrogates.auxiliary`), after the schemes
 QUANTITIES = ("decomposition", "reported", "crystal system", "polymorphs", "band gap", "volume")
-TEST_SHARE = 0.10
-VALIDATION_SHARE = 0.05
+TEST_SHARE, VALIDATION_SHARE = 0.05, 0.025  # of the tables that the shipped weights learn from
+OWN_SHARES = (0.10, 0.05)  # of a user's labels, which may be few
 SPLIT_SEED = 2020
 MAX_MATBENCH = 1.0  # eV/atom; mp_bartel2020 has none above, and those of matbench are hypothetical, far off the hull
 MAX_ABS_OQMD = 5.0  # eV/atom; the few rows beyond it are broken OQMD entries
 
 
-def split_of(formula: str, seed: int = SPLIT_SEED) -> str:
-    """`test` (10 %), `validation` (5 %) or `train`, by a hash of the reduced formula."""
-    digest = hashlib.blake2b(f"{seed}:{formula}".encode(), digest_size=8).digest()
+def split_of(formula: str, shares: tuple[float, float] = (TEST_SHARE, VALIDATION_SHARE)) -> str:
+    """`test`, `validation` or `train`, by a hash of the reduced formula; `shares` are those of test and validation."""
+    digest = hashlib.blake2b(f"{SPLIT_SEED}:{formula}".encode(), digest_size=8).digest()
     place = int.from_bytes(digest, "little") / 2**64
-    if place < TEST_SHARE:
+    test, validation = shares
+    if place < test:
         return "test"
-    return "validation" if place < TEST_SHARE + VALIDATION_SHARE else "train"
+    return "validation" if place < test + validation else "train"
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 from discovery.composition import reduced_formula
 from discovery.errors import DataError, SchemeError
 from discovery.surrogates.base import Labels
-from discovery.surrogates.dataset import Dataset, split_of
+from discovery.surrogates.dataset import OWN_SHARES, Dataset, split_of
 from discovery.surrogates.ensemble import EnsembleSurrogate, element_counts
 from discovery.surrogates.evaluation import calibrate, evaluate, rounded_results
 from discovery.surrogates.features import encode
@@ -120,7 +120,7 @@ def one_scheme(energies: Mapping[str, float], scheme: str) -> Dataset:
         schemes=(scheme,),
         primary=every,
         bartel=~every,
-        split=np.array([split_of(formula) for formula in formulas]),
+        split=np.array([split_of(formula, OWN_SHARES) for formula in formulas]),
     )
 
 

@@ -28,7 +28,7 @@ class TrainingConfig:
     """How one member is trained."""
 
     seed: int = 0  # of weights, data order and dropout: what members differ in
-    epochs: int = 44  # of the first cycle; passes over the compositions with a label other than `oqmd`
+    epochs: int = 44  # of the first cycle (0: none); passes over the compositions with a label other than `oqmd`
     batch_size: int = 512
     peak_rate: float = 2.5e-3
     warm_up: float = 0.1  # share of a cycle's steps in which the rate rises
@@ -71,10 +71,16 @@ def train_member(
     on_epoch: Callable[[EpochReport], None],
     sizes: NetworkConfig | None = None,
     *,
+    start: Network | None = None,
     device: str = "cpu",
 ) -> Network:
-    """The averaged network after all epochs, on the CPU; continues from `checkpoint` where it exists."""
+    """The averaged network after all epochs, on the CPU; continues from `checkpoint` where it exists.
+
+    The weights it begins with are random, or those of `start`, a trained network of the same sizes.
+    """
     trainer = Trainer(data, config, sizes or NetworkConfig(data.schemes), device)
+    if start is not None:
+        trainer.begin_with(start)
     for epoch in range(trainer.resume(checkpoint), config.all_epochs):
         loss = trainer.run_epoch(epoch)
         trainer.write(checkpoint, epoch + 1)
@@ -144,6 +150,12 @@ class Trainer:
     def _standardised_targets(self) -> Tensor:
         baseline = self._data.compositions.fractions() @ self.network.reference.double().cpu().numpy().T
         return torch.from_numpy((self._data.energies - baseline) / float(self.network.scale)).float()
+
+    def begin_with(self, network: Network) -> None:
+        """Take over the weights, linear baseline and unit of a trained network."""
+        for own in (self.network, self.average):
+            own.load_state_dict(network.state_dict())
+        self._targets = self._standardised_targets()
 
     def resume(self, checkpoint: Path) -> int:
         """Load what is there; returns the number of finished epochs."""

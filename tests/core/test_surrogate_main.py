@@ -75,3 +75,25 @@ def test_an_ensemble_that_grows_is_the_one_trained_at_once(tables: Path) -> None
         main(["train", *options(tables, "worse", 2), "--keep", str(tables / "one"), "--seed", "5"])
     with pytest.raises(ConfigError, match="--members 2"):
         main(["train", *options(tables, "worse", 1), "--keep", str(tables / "two")])
+
+
+def test_members_of_a_trained_ensemble_go_on(tables: Path) -> None:
+    main(["train", *options(tables, "first", 2)])
+    further = [*options(tables, "further", 2), "--start", str(tables / "first"), "--epochs", "0"]
+    assert main([*["train", *further], "--restart-epochs", "2"]) == 0
+    first, second = (load_surrogate(tables / name) for name in ("first", "further"))
+    assert first.version != second.version
+    card = json.loads((tables / "further" / "card.json").read_text())
+    assert card["start"] == first.version
+    assert card["training_of_the_start"]["epochs"] == 1
+    assert card["training"]["epochs"] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [(["--members", "3"], "--members 2"), (["--together"], "leave these out"), (["--auxiliary"], "leave these out")],
+)
+def test_a_start_that_cannot_be_one_is_refused(tables: Path, words: list[str], reason: str) -> None:
+    main(["train", *options(tables, "first", 2)])
+    with pytest.raises(ConfigError, match=reason):
+        main(["train", *options(tables, "out", 2), "--start", str(tables / "first"), *words])

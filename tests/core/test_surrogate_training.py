@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,30 +7,37 @@ import pytest
 import torch
 
 from discovery.errors import DataError, WeightsError
-from discovery.surrogates.dataset import join, load_dataset, split_of
+from discovery.surrogates.dataset import OWN_SHARES, TEST_SHARE, VALIDATION_SHARE, join, load_dataset, split_of
+from discovery.surrogates.network import Network
 from discovery.surrogates.training import TrainingConfig, learning_rate, train_member, validation_mae
 from tests.core.tiny_surrogate import SIZES, dataset
 
 CONFIG = TrainingConfig(epochs=6, restart_epochs=0, batch_size=32, peak_rate=1e-2, average_decay=0.9, dropout=0.0)
 
 
-def train(path: Path, config: TrainingConfig = CONFIG, stop_after: int | None = None) -> torch.nn.Module:
+def train(
+    path: Path, config: TrainingConfig = CONFIG, stop_after: int | None = None, start: Network | None = None
+) -> Network:
     def stop(report: object) -> None:
         if stop_after is not None and report.epoch == stop_after:  # type: ignore[attr-defined]
             raise KeyboardInterrupt
 
     torch.set_num_threads(1)
-    return train_member(dataset(), config, path, stop, SIZES)
+    return train_member(dataset(), config, path, stop, SIZES, start=start)
 
 
-def test_split_has_the_promised_shares_and_never_changes() -> None:
-    parts = [split_of(f"formula{i}") for i in range(20000)]
-    assert parts.count("test") / 20000 == pytest.approx(0.10, abs=0.01)
-    assert parts.count("validation") / 20000 == pytest.approx(0.05, abs=0.01)
-    assert [split_of(f) for f in ("NaCl", "Fe2O3", "SrTiO3", "MgO")] == SPLIT_OF_FOUR
+@pytest.mark.parametrize("shares", [(TEST_SHARE, VALIDATION_SHARE), OWN_SHARES])
+def test_split_has_the_promised_shares(shares: tuple[float, float]) -> None:
+    parts = [split_of(f"formula{i}", shares) for i in range(20000)]
+    assert parts.count("test") / 20000 == pytest.approx(shares[0], abs=0.01)
+    assert parts.count("validation") / 20000 == pytest.approx(shares[1], abs=0.005)
 
 
-SPLIT_OF_FOUR = ["train", "train", "test", "train"]
+def test_split_never_changes() -> None:
+    formulas = [f"formula{i}" for i in range(2000)]
+    held_out = {formula for formula in formulas if split_of(formula) != "train"}
+    assert held_out <= {formula for formula in formulas if split_of(formula, OWN_SHARES) == "test"}
+    assert [split_of(f, OWN_SHARES) for f in ("NaCl", "Fe2O3", "SrTiO3", "MgO")] == ["train", "train", "test", "train"]
 
 
 def test_one_composition_is_one_row_in_all_schemes() -> None:
@@ -70,6 +78,22 @@ def test_interrupted_training_goes_on_as_if_nothing_had_happened(tmp_path: Path)
         train(tmp_path / "cut.safetensors", stop_after=1)
     resumed = train(tmp_path / "cut.safetensors").state_dict()
     for name, tensor in whole.items():
+        torch.testing.assert_close(resumed[name], tensor, rtol=0, atol=1e-6)
+
+
+def test_a_trained_network_goes_on_in_the_second_cycle_alone(tmp_path: Path) -> None:
+    data, first = dataset(), train(tmp_path / "first.safetensors")
+    still = replace(CONFIG, epochs=0, restart_epochs=1, restart_rate=1e-9)
+    same = train(tmp_path / "same.safetensors", still, start=first)
+    for name, tensor in first.state_dict().items():
+        torch.testing.assert_close(same.state_dict()[name], tensor, rtol=0, atol=1e-5)
+    more = replace(CONFIG, epochs=0, restart_epochs=3, restart_rate=3e-3)
+    further = train(tmp_path / "further.safetensors", more, start=first)
+    assert validation_mae(further, data)["mp2019"] < 1.1 * validation_mae(first, data)["mp2019"]
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "cut.safetensors", more, stop_after=1, start=first)
+    resumed = train(tmp_path / "cut.safetensors", more, start=first).state_dict()
+    for name, tensor in further.state_dict().items():
         torch.testing.assert_close(resumed[name], tensor, rtol=0, atol=1e-6)
 
 

@@ -1,5 +1,6 @@
 """A small real ensemble on made-up energies: the fake of all surrogate tests."""
 
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from discovery.surrogates.dataset import SCHEMES, Dataset, join
+from discovery.surrogates.dataset import OWN_SHARES, SCHEMES, Dataset, join, split_of
 from discovery.surrogates.ensemble import EnsembleSurrogate, element_counts
 from discovery.surrogates.evaluation import calibrate
 from discovery.surrogates.network import NetworkConfig
@@ -39,7 +40,8 @@ def compositions() -> dict[str, float]:
 def dataset() -> Dataset:
     """The made-up energies as `mp2019`, and lower by 0.1 eV/atom for half of them as `chgnet-0.3.0`."""
     energies = pd.Series(compositions())
-    return join({"mp2019": energies, "chgnet-0.3.0": energies[::2] - 0.1}, frozenset(energies.index[::3]))
+    data = join({"mp2019": energies, "chgnet-0.3.0": energies[::2] - 0.1}, frozenset(energies.index[::3]))
+    return replace(data, split=np.array([split_of(formula, OWN_SHARES) for formula in data.formulas]))
 
 
 def tiny_ensemble(folder: Path, epochs: int = 12) -> EnsembleSurrogate:
