@@ -206,7 +206,7 @@ def make_card(surrogate: EnsembleSurrogate, data: Dataset, config: TrainingConfi
             "(S. Kirklin et al., npj Comput. Mater. 1, 15010 (2015))",
         },
         "split": f"by BLAKE2b hash of '{SPLIT_SEED}:' and the reduced formula, for all schemes at once: "
-        f"{TEST_SHARE:.0%} test, {VALIDATION_SHARE:.0%} validation (calibration), the rest training",
+        f"{TEST_SHARE:.1%} test, {VALIDATION_SHARE:.1%} validation (calibration), the rest training",
         "calibration": "Student's t, maximum likelihood on the validation part; factors in config.json",
         "limits": "one energy per composition (ground state); a low formation-energy error is not discovery; elements "
         "without training data are flagged by a wide epistemic std, not known",

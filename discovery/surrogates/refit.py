@@ -36,6 +36,7 @@ class RefitConfig:
     replay_weight: float = 4.0  # of the replayed part of the loss, against 1 for the new one
     guard_share: float = 0.25  # of the drawn old labels: kept back to measure forgetting
     max_rise: float = 0.0045  # of the error on the guard, as a share; 1.0045^10 = 1.046
+    max_rise_corrected: float = 0.003  # the same beside analogues: the corrected whole errs less and rises as much
     shrink: float = 0.7  # factor of the step toward the new weights while that is exceeded
 
 
@@ -87,7 +88,8 @@ def refit_network(
         (loss / network.scale).backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(moving, 1.0)
         optimizer.step()
-    return _held_back(network, student.requires_grad_(False), guard, config)
+    max_rise = config.max_rise_corrected if analogues else config.max_rise
+    return _held_back(network, student.requires_grad_(False), guard, max_rise, config.shrink)
 
 
 def _replay_loss(student: Network, batch: _Batch) -> Tensor:
@@ -95,15 +97,15 @@ def _replay_loss(student: Network, batch: _Batch) -> Tensor:
     return 0.5 * ((mean - batch.energies).abs() + (mean - batch.before).abs()).mean()
 
 
-def _held_back(teacher: Network, student: Network, guard: list[_Batch], config: RefitConfig) -> Network:
+def _held_back(teacher: Network, student: Network, guard: list[_Batch], max_rise: float, shrink: float) -> Network:
     """The point nearest to `student` on the way from `teacher` at which the guard's error has not risen too much."""
     if not guard:
         return student
-    limit = (1.0 + config.max_rise) * _guard_error(teacher, guard)
+    limit = (1.0 + max_rise) * _guard_error(teacher, guard)
     before, share = teacher.state_dict(), 1.0
     after = {key: value.clone() for key, value in student.state_dict().items()}
     while _guard_error(student, guard) > limit:
-        share *= config.shrink
+        share *= shrink
         if share < 0.01:
             return teacher
         student.load_state_dict({key: torch.lerp(before[key], after[key], share) for key in after})

@@ -132,7 +132,7 @@ def make_card(args: argparse.Namespace, surrogate: LiftSurrogate, data: Dataset,
         "schemes": list(surrogate.schemes),
         "training_labels": {scheme: len(labelled(data, "train", scheme)[0]) for scheme in surrogate.schemes},
         "split": f"by BLAKE2b hash of '{SPLIT_SEED}:' and the reduced formula, for all schemes at once: "
-        f"{TEST_SHARE:.0%} test, {VALIDATION_SHARE:.0%} validation (epoch, calibration), the rest training",
+        f"{TEST_SHARE:.1%} test, {VALIDATION_SHARE:.1%} validation (epoch, calibration), the rest training",
         "calibration": "Student's t, maximum likelihood on the validation part; factors in config.json",
         "licences": "labels: Materials Project CC BY 4.0 (A. Jain et al., APL Mater. 1, 011002 (2013)) where --data is "
         "its tables; the starting model's own card says what it has read",
