@@ -81,8 +81,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def train_ensemble(args: argparse.Namespace, command: str) -> int:
     """The members that are missing, and the whole."""
-    if min(args.members, args.threads) < 1 or min(args.epochs, args.restart_epochs) < 0:
-        raise ConfigError("--members and --threads must be 1 or more, --epochs and --restart-epochs 0 or more")
+    if args.members < 1 or args.threads < 1 or args.restart_epochs < 0:
+        raise ConfigError("--members and --threads must be 1 or more, --restart-epochs 0 or more")
+    if args.epochs < (0 if args.start else 1) or args.epochs + args.restart_epochs < 1:
+        raise ConfigError("--epochs must be 1 or more; with --start 0 or more, and 1 or more with --restart-epochs")
     torch.set_num_threads(args.threads)
     data = load_dataset(args.data, args.potential)
     if args.together and args.member is not None:

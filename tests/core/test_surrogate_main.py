@@ -66,6 +66,14 @@ def test_wrong_numbers_are_refused(tmp_path: Path) -> None:
         main(["train", "--data", str(tmp_path), "--out", str(tmp_path / "out"), "--members", "0"])
 
 
+@pytest.mark.parametrize(
+    "words", [["--epochs", "0"], ["--start", "ensemble", "--epochs", "0", "--restart-epochs", "0"]]
+)
+def test_a_training_without_an_epoch_is_refused(tmp_path: Path, words: list[str]) -> None:
+    with pytest.raises(ConfigError, match="--epochs"):
+        main(["train", "--data", str(tmp_path), "--out", str(tmp_path / "out"), *words])
+
+
 def test_an_ensemble_that_grows_is_the_one_trained_at_once(tables: Path) -> None:
     main(["train", *options(tables, "two", 2)])
     main(["train", *options(tables, "one", 1)])
