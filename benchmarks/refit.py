@@ -45,11 +45,6 @@ def parts(options: argparse.Namespace) -> tuple[Labels, Labels, Labels]:
     return fresh, replay, watched
 
 
-def cut(labels: Labels, start: int, stop: int) -> Labels:
-    """Some of the labels."""
-    return Labels(labels.formulas[start:stop], labels.formation_energy_per_atom[start:stop], labels.schemes[start:stop])
-
-
 def joined(first: Labels, second: Labels) -> Labels:
     """Both, one after the other."""
     energies = np.concatenate([first.formation_energy_per_atom, second.formation_energy_per_atom])
@@ -64,7 +59,8 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
     before = label_errors(surrogate, watched)["mae"]
     rounds = []
     for number in range(options.rounds):
-        new = cut(fresh, number * options.batch_size, (number + 1) * options.batch_size)
+        first = number * options.batch_size
+        new = fresh.rows(range(first, min(first + options.batch_size, len(fresh.formulas))))
         lesson = Lesson(new, replay, (), (), (), np.random.SeedSequence(number))
         start = time.perf_counter()
         surrogate, metrics = learn_surrogate(surrogate, lesson, np.random.default_rng([options.seed, number]))

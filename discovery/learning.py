@@ -12,6 +12,7 @@ from discovery.generators.base import Generator, SamplingOptions
 from discovery.metrics import GenerativeMetrics, generative_metrics
 from discovery.records import LearningReport
 from discovery.surrogates.base import Labels, Surrogate
+from discovery.surrogates.recalibration import deviations
 
 GUARD_SAMPLES = 512  # raw, free samples that the decay guard compares before and after
 GUARD_MARGIN = 0.03  # a guarded rate may fall by this much; its standard error at 512 samples is about 0.01
@@ -84,16 +85,11 @@ def learn_surrogate(
 
 def label_errors(surrogate: Surrogate, labels: Labels) -> dict[str, float]:
     """MAE (eV/atom) and coverage of the 90 % interval on labels of schemes that the surrogate knows; {} for none."""
-    errors: list[np.ndarray] = []
-    inside: list[np.ndarray] = []
-    for scheme in sorted(set(labels.schemes) & set(surrogate.schemes)):
-        rows = [i for i, name in enumerate(labels.schemes) if name == scheme]
-        prediction = surrogate.predict([labels.formulas[i] for i in rows], scheme)
-        errors.append(np.abs(prediction.mean - labels.formation_energy_per_atom[rows]))
-        inside.append(errors[-1] <= surrogate.interval(scheme, 0.9) * prediction.std)
-    if not errors:
+    known = labels.rows(i for i, scheme in enumerate(labels.schemes) if scheme in surrogate.schemes)
+    if not known.formulas:
         return {}
-    return {"mae": float(np.concatenate(errors).mean()), "coverage_90": float(np.concatenate(inside).mean())}
+    errors, inside = deviations(surrogate, known)
+    return {"mae": float(errors.mean()), "coverage_90": float(inside.mean())}
 
 
 def learn_generator(

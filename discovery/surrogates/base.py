@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -34,6 +34,12 @@ class Labels:
     formulas: tuple[str, ...]
     formation_energy_per_atom: FloatArray  # (n,), eV/atom
     schemes: tuple[str, ...]  # one per row
+
+    def rows(self, numbers: Iterable[int]) -> Labels:
+        """Some of the labels, in the order of `numbers`."""
+        chosen = list(numbers)
+        energies = self.formation_energy_per_atom[np.array(chosen, dtype=np.int64)]
+        return Labels(tuple(self.formulas[i] for i in chosen), energies, tuple(self.schemes[i] for i in chosen))
 
 
 class Surrogate(Protocol):

@@ -24,8 +24,8 @@ from discovery.surrogates.drift import Watch
 from discovery.surrogates.features import Compositions, encode, pack
 from discovery.surrogates.folders import load_folder
 from discovery.surrogates.network import Network, NetworkConfig
-from discovery.surrogates.recalibration import nearest_scheme, unseen_std, watched
-from discovery.surrogates.refit import RefitConfig, refit_network
+from discovery.surrogates.recalibration import deviations, nearest_scheme, unseen_std, watched
+from discovery.surrogates.refit import RefitConfig, held_back, kept_back, refit_network
 
 KIND = "composition-ensemble"
 SHIFT_SHARE = 0.7  # of a correction in the std between members; by the likelihood of validation errors, 0.65 to 1
@@ -144,13 +144,19 @@ class EnsembleSurrogate:
         if not new.formulas:
             return self
         extended = self._with_schemes(sorted(set(new.schemes) - set(self.schemes)), new)
-        seeds = rng.integers(2**63, size=len(self.networks))
+        config, seeds = RefitConfig(), rng.integers(2**63, size=len(self.networks))
+        guard, replay = kept_back(extended, replay, config) if self.analogues else (None, replay)
         networks = tuple(
-            refit_network(network, new, replay, np.random.default_rng(seed), RefitConfig(), extended.analogues)
+            refit_network(network, new, replay, np.random.default_rng(seed), config, extended.analogues)
             for network, seed in zip(extended.networks, seeds, strict=True)
         )
-        card = {**self.card, "refitted_from": self.version}
-        return replace(extended, networks=networks, card=card)
+        if guard is not None:
+
+            def error(moved: tuple[Network, ...]) -> float:
+                return float(deviations(replace(extended, networks=moved), guard)[0].mean())
+
+            networks = held_back(extended.networks, networks, error, config.max_rise_together, config.shrink)
+        return replace(extended, networks=networks, card={**self.card, "refitted_from": self.version})
 
     def on(self, device: str) -> EnsembleSurrogate:
         """The same surrogate computing on `device`, such as "cuda"; itself where it lies there already."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from discovery.surrogates import drift
@@ -35,6 +36,21 @@ def watched(
         if watch.drifted:
             scaled[scheme], after[scheme] = scaled[scheme].scaled(watch.scale), Watch()
     return scaled, after, drift.report(list(seen.values()))
+
+
+def deviations(surrogate: Surrogate, labels: Labels) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """Absolute errors, eV/atom, shape (n,), and whether each lies in the 90 % interval.
+
+    Raises:
+        SchemeError: a label of a scheme that the surrogate does not know.
+    """
+    errors, inside = np.zeros(len(labels.formulas)), np.zeros(len(labels.formulas), dtype=bool)
+    for scheme in sorted(set(labels.schemes)):
+        rows = np.flatnonzero([name == scheme for name in labels.schemes])
+        prediction = surrogate.predict([labels.formulas[row] for row in rows], scheme)
+        errors[rows] = np.abs(prediction.mean - labels.formation_energy_per_atom[rows])
+        inside[rows] = errors[rows] <= surrogate.interval(scheme, 0.9) * prediction.std
+    return errors, inside
 
 
 def nearest_scheme(

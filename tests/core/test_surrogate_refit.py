@@ -8,8 +8,11 @@ from discovery.errors import DataError
 from discovery.learning import Lesson, label_errors, learn_surrogate
 from discovery.surrogates.base import Labels
 from discovery.surrogates.ensemble import EnsembleSurrogate
-from discovery.surrogates.refit import RefitConfig, refit_network
-from tests.core.tiny_surrogate import compositions, energy, tiny_ensemble
+from discovery.surrogates.evaluation import with_analogues
+from discovery.surrogates.network import Network
+from discovery.surrogates.recalibration import deviations
+from discovery.surrogates.refit import RefitConfig, held_back, kept_back, refit_network
+from tests.core.tiny_surrogate import compositions, dataset, energy, tiny_ensemble
 
 
 @pytest.fixture(scope="module")
@@ -149,3 +152,55 @@ def test_guard_holds_where_nothing_else_would(surrogate: EnsembleSurrogate) -> N
     before = mae(replace(surrogate, networks=surrogate.networks[:1]), REPLAY)
     assert errors[100.0] > 1.5 * before
     assert errors[0.01] < 1.04 * before  # the guard is a sample of the replay labels
+
+
+def test_labels_kept_back_are_known_well_and_the_same_in_every_round(surrogate: EnsembleSurrogate) -> None:
+    config = RefitConfig()
+    guard, left = kept_back(surrogate, REPLAY, config)
+    assert guard is not None
+    assert sorted(guard.formulas + left.formulas) == sorted(REPLAY.formulas)
+    size = round(config.guard_share * len(REPLAY.formulas))
+    assert deviations(surrogate, guard)[1].all()
+    assert 0.8 * size < len(guard.formulas) <= size  # inside the 90 % interval
+    later, _ = kept_back(surrogate, REPLAY.rows(reversed(range(len(REPLAY.formulas)))), config)
+    assert later is not None
+    assert set(later.formulas) == set(guard.formulas)
+
+
+def test_labels_of_another_kind_are_no_guard_and_are_replayed(surrogate: EnsembleSurrogate) -> None:
+    higher = labels({formula: energy + 5.0 for formula, energy in compositions().items()})
+    for other in (higher, labels(compositions(), "lab")):
+        guard, left = kept_back(surrogate, other, RefitConfig())
+        assert guard is None
+        assert left.formulas == other.formulas
+
+
+@pytest.mark.parametrize(("slope", "steps"), [(0.0, 0), (0.09, 0), (0.2, 2), (1.0, 7), (1e4, None)])
+def test_networks_are_held_back_as_far_as_needed(surrogate: EnsembleSurrogate, slope: float, steps: int | None) -> None:
+    """The error rises linearly on the way: it may rise by a tenth, and each step takes 0.7 of the way."""
+    before = surrogate.networks
+    after = surrogate.refit(NEW, REPLAY, np.random.default_rng(0)).networks
+    weights = [[network.head.mean.bias.item() for network in networks] for networks in (before, after)]
+
+    def share(networks: tuple[Network, ...]) -> list[float]:
+        """How far each network is on the way."""
+        now = [network.head.mean.bias.item() for network in networks]
+        return [(c - a) / (b - a) for a, b, c in zip(*weights, now, strict=True)]
+
+    held = held_back(before, after, lambda networks: 1.0 + slope * share(networks)[0], 0.1, 0.7)
+    expected = 0.0 if steps is None else 0.7**steps
+    assert share(held) == pytest.approx([expected] * len(before), abs=1e-3)
+
+
+def test_corrected_ensemble_is_held_back_as_a_whole(surrogate: EnsembleSurrogate) -> None:
+    """Members that all move the same way spoil what analogues correct before a member's own guard sees it."""
+    corrected = with_analogues(surrogate, dataset())
+    guard, _ = kept_back(corrected, REPLAY, RefitConfig())
+    assert guard is not None
+    before = deviations(corrected, guard)[0].mean()
+    wrong = replace(NEW, formation_energy_per_atom=NEW.formation_energy_per_atom + 2.0)
+    for seed in range(3):
+        refitted = corrected.refit(wrong, REPLAY, np.random.default_rng(seed))
+        after = deviations(refitted, guard)[0].mean()
+        assert refitted.version != corrected.version
+        assert after <= (1.0 + RefitConfig().max_rise_together) * before
