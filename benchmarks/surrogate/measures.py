@@ -20,6 +20,7 @@ from discovery.surrogates.base import Prediction, Surrogate
 RESAMPLES = 500
 TOP = 0.1  # share of the compositions, the most stable ones by prediction
 TENTHS = 10
+DISTANCES = (-0.1, 0.0, 0.05, 0.1, 0.2, 0.5)  # edges of the bands of decomposition energy, eV/atom; upper ones belong
 FloatArray = NDArray[np.float64]
 Figures = dict[str, object]
 
@@ -83,6 +84,29 @@ def best_threshold(scores: FloatArray, stable: NDArray[np.bool_]) -> float:
     f1 = 2 * hits / (np.arange(1, len(scores) + 1) + stable.sum())
     last = np.append(ordered[1:] > ordered[:-1], True)  # equal scores are called alike
     return float(ordered[np.flatnonzero(last)[np.argmax(f1[last])]])
+
+
+def by_distance(predicted: FloatArray, true: FloatArray, decomposition: FloatArray) -> list[Figures]:
+    """Where the error lies: in bands of the true decomposition energy, from far below the hull to far above it.
+
+    Args:
+        predicted: formation energies, eV/atom, shape (n,).
+        true: the same, of the labels.
+        decomposition: of the labels, eV/atom.
+
+    Returns:
+        For each band its `edges` (None: open), `n`, `mae` (eV/atom; None without rows) and `share_of_error`.
+    """
+    error = np.abs(predicted - true)
+    band = np.searchsorted(DISTANCES, decomposition, side="left")
+    edges = [None, *DISTANCES, None]
+    found: list[Figures] = []
+    for number in range(len(DISTANCES) + 1):
+        part = error[band == number]
+        mae = float(part.mean()) if len(part) else None
+        share = float(part.sum() / error.sum()) if error.any() else 0.0
+        found.append({"edges": edges[number : number + 2], "n": len(part), "mae": mae, "share_of_error": share})
+    return found
 
 
 def uncertainty(surrogate: Surrogate, scheme: str, prediction: Prediction, true: FloatArray) -> Figures:

@@ -28,6 +28,8 @@ def markdown(result: Mapping[str, Any]) -> str:
         f"{rows['test']:,} test compositions ({result['stable_share_of_test']:.1%} of these stable). Intervals: 95 %, "
         "bootstrap over the test compositions.",
         _formation(models, names),
+        f"MAE Ef by the true decomposition energy, and the share of all error that lies there:\n\n"
+        f"{_distances(models, names)}",
         *(f"Stable or not, {words}:\n\n{_stability(models, names, way)}" for way, words in WAYS.items()),
         *(_uncertainty(name, models[name]["uncertainty"]) for name in names if "uncertainty" in models[name]),
     ]
@@ -40,6 +42,27 @@ def _formation(models: Mapping[str, Any], names: Sequence[str]) -> str:
     return table(
         head, [(name, *(_cell(found, key, 4) for key in ("mae", "rmse", "r2"))) for name, found in figures.items()]
     )
+
+
+def _distances(models: Mapping[str, Any], names: Sequence[str]) -> str:
+    bands = models[names[0]]["error_by_distance"]
+    head = ("Ed (eV/atom)", *(_band(*band["edges"]) for band in bands))
+    counts = ("compositions", *(f"{band['n']:,}" for band in bands))
+    lines = [
+        (name, *(_part(band["mae"], band["share_of_error"]) for band in models[name]["error_by_distance"]))
+        for name in names
+    ]
+    return table(head, [counts, *lines])
+
+
+def _band(low: float | None, high: float | None) -> str:
+    if low is None:
+        return f"up to {high}"
+    return f"above {low}" if high is None else f"{low} to {high}"
+
+
+def _part(mae: float | None, share: float) -> str:
+    return "" if mae is None else f"{mae:.4f} ({share:.0%})"
 
 
 def _stability(models: Mapping[str, Any], names: Sequence[str], way: str) -> str:

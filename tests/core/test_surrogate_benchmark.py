@@ -13,7 +13,15 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.surrogate import __main__ as bench
 from benchmarks.surrogate import measures
-from benchmarks.surrogate.measures import best_threshold, decided, errors, own_hull, stability, top_precision
+from benchmarks.surrogate.measures import (
+    best_threshold,
+    by_distance,
+    decided,
+    errors,
+    own_hull,
+    stability,
+    top_precision,
+)
 from benchmarks.surrogate.models import Training, baselines, published, train_ensemble
 from benchmarks.surrogate.tables import read_labels
 from discovery.composition import chemical_system
@@ -53,6 +61,20 @@ def test_errors_of_a_small_example() -> None:
     assert found["r2"] == pytest.approx(0.5)
     low, high = found["mae_interval"]  # type: ignore[misc]
     assert 0 <= low <= 1 / 3 <= high <= 1
+
+
+def test_error_by_distance_from_the_hull_by_hand() -> None:
+    true = np.zeros(5)
+    predicted = np.array([0.1, -0.2, 0.3, 0.4, 1.0])
+    found = by_distance(predicted, true, np.array([-0.5, 0.0, 0.01, 0.05, 0.51]))
+    assert [band["edges"] for band in found] == [
+        [None, -0.1], [-0.1, 0.0], [0.0, 0.05], [0.05, 0.1], [0.1, 0.2], [0.2, 0.5], [0.5, None],
+    ]  # fmt: skip
+    assert [band["n"] for band in found] == [1, 1, 2, 0, 0, 0, 1]
+    assert found[2]["mae"] == pytest.approx(0.35)
+    assert found[3]["mae"] is None
+    assert [band["share_of_error"] for band in found] == pytest.approx([0.05, 0.1, 0.35, 0, 0, 0, 0.5])
+    assert all(band["share_of_error"] == 0.0 for band in by_distance(true, true, true))
 
 
 def test_stability_counts_and_rates() -> None:
@@ -155,11 +177,18 @@ def test_the_whole_benchmark_in_small(tmp_path: Path, capsys: pytest.CaptureFixt
     assert len(result["models"][name]["uncertainty"]["mean_std_and_error_by_tenth"]) == 10
     assert set(result["models"][name]["uncertainty"]["coverage"]) == {"0.5", "0.8", "0.9", "0.95"}
     page = (tmp_path / "tables.md").read_text()
-    assert page.count("| Other (published) |") == 4
+    assert page.count("| Other (published) |") == 5
+    bands = result["models"][name]["error_by_distance"]
+    assert sum(band["n"] for band in bands) == result["rows"]["test"]
+    assert f"| {name} | " + " | ".join(page_cell(band) for band in bands) in page
     assert f"{result['models'][name]['formation_energy']['mae']:.4f} (" in page
     assert json.loads((tmp_path / "out.json").read_text()) == result
     with pytest.raises(ConfigError, match="--split random"):
         bench.main([*words, "--split", "crabnet", "--surrogate", str(tmp_path / "surrogate")])
+
+
+def page_cell(band: dict[str, float]) -> str:
+    return f"{band['mae']:.4f} ({band['share_of_error']:.0%})" if band["n"] else ""
 
 
 def test_one_short_member_serves_for_a_quick_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
