@@ -12,8 +12,10 @@ ARGS ?=
 run: $(STAMP)
 	$(BIN)/python -m discovery.loop --rounds $(ROUNDS) $(ARGS)
 
+# Core tests run two at a time; those that start Ray, a browser or a service need the cores for themselves.
 test: $(DEV_STAMP)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest tests/core --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest tests --ignore tests/core $(ARGS)
 
 check: $(DEV_STAMP)
 	$(BIN)/ruff check .

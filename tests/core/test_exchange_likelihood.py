@@ -1,5 +1,6 @@
 from collections import Counter
-from itertools import product
+from functools import cache
+from itertools import combinations_with_replacement, product
 
 import numpy as np
 import pytest
@@ -14,12 +15,13 @@ from discovery.vocabulary import ELEMENTS
 PARENTS = ("NaCl", "K2O", "SrTiO3", "LiFePO4", "NaKS", "NiTi", "Fe3O4")  # the last two have no exchange
 
 
+@cache
 def all_written(parents):
     """Every formula that an exchange of one or two elements could give, balanced or not."""
     written = set()
     for parent in parents:
         counts = amounts(parent)
-        for old in product(counts, repeat=2):
+        for old in combinations_with_replacement(counts, 2):
             for new in product(ELEMENTS, repeat=2):
                 renamed = dict(zip(old, new, strict=True))
                 if not set(new) & counts.keys() and len(set(renamed.values())) == len(renamed):

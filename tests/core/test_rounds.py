@@ -55,35 +55,41 @@ def finished(folder: Path, models: Path, config: CampaignConfig = CONFIG) -> Cam
     return campaign
 
 
-def test_a_campaign_runs_its_rounds_and_counts_everything(tmp_path: Path, models: Path) -> None:
-    campaign = finished(tmp_path / "run", models)
-    records = campaign.ledger.records()
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Campaign:
+    """An uninterrupted campaign, to be read only."""
+    return finished(tmp_path_factory.mktemp("whole") / "run", models)
+
+
+def test_a_campaign_runs_its_rounds_and_counts_everything(whole: Campaign) -> None:
+    records = whole.ledger.records()
     assert sorted(records) == [1, 2]
     for record in records.values():
         assert record.generated == 40
         assert record.validated + record.failed == len(record.selected) == 4
         assert record.valid == record.generated  # constrained decoding writes nothing else
-    rows = campaign.ledger.candidates()
+    rows = whole.ledger.candidates()
     counted = sum(sum(record.rejects.values()) for record in records.values())
     new = sum(row.status != "rejected" for row in rows)
     assert counted + new == 80
-    assert len(campaign.ledger.calls()) == 8 == len(set(campaign.ledger.calls()))
+    assert len(whole.ledger.calls()) == 8 == len(set(whole.ledger.calls()))
 
 
-def test_energies_above_hull_are_those_of_the_reference(tmp_path: Path, models: Path) -> None:
-    campaign = finished(tmp_path / "run", models)
-    answers = [answer for _, answer in campaign.ledger.answers().values() if isinstance(answer, Measurement)]
+def test_energies_above_hull_are_those_of_the_reference(whole: Campaign) -> None:
+    answers = [answer for _, answer in whole.ledger.answers().values() if isinstance(answer, Measurement)]
     assert answers
     for answer in answers:
-        expected = formula_energy(answer.formula) - campaign.reference_hull.hull_energy(answer.formula)[0]
+        expected = formula_energy(answer.formula) - whole.reference_hull.hull_energy(answer.formula)[0]
         assert answer.energy_above_hull == pytest.approx(expected, abs=1e-9)
 
 
-def test_the_same_seed_gives_the_same_records_and_another_does_not(tmp_path: Path, models: Path) -> None:
-    first, second = (finished(tmp_path / name, models) for name in ("a", "b"))
-    assert [plain(r) for r in first.ledger.records().values()] == [plain(r) for r in second.ledger.records().values()]
-    other = finished(tmp_path / "c", models, dataclasses.replace(CONFIG, seed=1))
-    assert other.ledger.calls() != first.ledger.calls()
+def test_the_same_seed_gives_the_same_records_and_another_does_not(
+    tmp_path: Path, models: Path, whole: Campaign
+) -> None:
+    again = finished(tmp_path / "again", models)
+    assert [plain(r) for r in again.ledger.records().values()] == [plain(r) for r in whole.ledger.records().values()]
+    other = finished(tmp_path / "other", models, dataclasses.replace(CONFIG, seed=1))
+    assert other.ledger.calls() != whole.ledger.calls()
 
 
 def test_asking_changes_nothing_and_repeats_itself(tmp_path: Path, models: Path) -> None:
@@ -115,8 +121,9 @@ class _FailsAfter(LocalWorkers):
 
 
 @pytest.mark.parametrize("answers", [0, 3, 5])
-def test_an_interrupted_campaign_ends_like_an_uninterrupted_one(tmp_path: Path, models: Path, answers: int) -> None:
-    expected = finished(tmp_path / "whole", models)
+def test_an_interrupted_campaign_ends_like_an_uninterrupted_one(
+    tmp_path: Path, models: Path, whole: Campaign, answers: int
+) -> None:
     campaign = Campaign.start(tmp_path / "cut", CONFIG, parts(models))
     with pytest.raises(_InterruptedError):
         run_campaign(campaign, _FailsAfter(answers), QUIET)
@@ -137,8 +144,8 @@ def test_an_interrupted_campaign_ends_like_an_uninterrupted_one(tmp_path: Path, 
     workers.validate = noted  # type: ignore[method-assign]
     run_campaign(again, workers, QUIET)
     assert not kept & set(asked)  # no finished call is repeated
-    assert again.ledger.calls() == expected.ledger.calls()
-    assert [plain(r) for r in again.ledger.records().values()] == [plain(r) for r in expected.ledger.records().values()]
+    assert again.ledger.calls() == whole.ledger.calls()
+    assert [plain(r) for r in again.ledger.records().values()] == [plain(r) for r in whole.ledger.records().values()]
 
 
 def test_a_folder_with_another_campaign_is_refused(tmp_path: Path, models: Path) -> None:
