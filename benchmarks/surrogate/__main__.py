@@ -6,7 +6,8 @@
 Prints one JSON object: errors of formation energies, all and by the distance from the hull; stability against the DFT
 hull and against the hull of the predicted energies (both ways of Bartel et al., npj Comput. Mater. 6, 97 (2020)), and
 by a threshold that is chosen on the validation rows; coverage of the intervals, miscalibration area, error by predicted
-std. Intervals are 95 %, by bootstrap over the compositions. ``--markdown`` writes the same as tables.
+std; and the error of each published model mixed with the surrogate, by the weight that is best on the validation rows.
+Intervals are 95 %, by bootstrap over the compositions. ``--markdown`` writes the same as tables.
 
 The split `random` is the shipped ensemble's own: it never saw the test part. For any other split an ensemble is trained
 on the training rows of FILE alone (``--members``, ``--epochs``; resumable in ``--work``). A whole element is left out
@@ -25,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.results import add_out, command, finish
-from benchmarks.surrogate.measures import by_distance, decided, errors, own_hull, stability, uncertainty
+from benchmarks.surrogate.measures import by_distance, decided, errors, mixture, own_hull, stability, uncertainty
 from benchmarks.surrogate.models import SCHEME, TREES, Training, baselines, published, threads, train_ensemble
 from benchmarks.surrogate.page import markdown
 from benchmarks.surrogate.tables import SPLITS, Labels, read_labels
@@ -78,12 +79,23 @@ def models(labels: Labels, surrogate: Surrogate, args: argparse.Namespace) -> di
     if not args.no_baselines:
         measured |= {name: measure(labels, energies) for name, energies in baselines(labels, args.trees).items()}
     if args.published is not None:
-        both = np.concatenate([labels.rows("validation"), rows])
-        for name, given in published(args.published, labels, both).items():
-            formation = np.full(len(labels.formulas), np.nan)
-            formation[both] = given["formation"]
-            measured[f"{name} (published)"] = figures(labels, formation, given["own hull"][-len(rows) :])
+        measured |= others(labels, prediction.mean, args.published)
     return measured
+
+
+def others(labels: Labels, own: np.ndarray, file: Path) -> dict[str, Any]:
+    """Figures of the published models, and what each of them adds to the surrogate's predictions `own`, eV/atom."""
+    rows = labels.rows("test")
+    both = np.concatenate([labels.rows("validation"), rows])
+    chosen, found = labels.parts[both] == "validation", {}
+    for name, given in published(file, labels, both).items():
+        formation = np.full(len(labels.formulas), np.nan)
+        formation[both] = given["formation"]
+        found[f"{name} (published)"] = {
+            **figures(labels, formation, given["own hull"][-len(rows) :]),
+            "mixed_in": mixture(own[both], formation[both], labels.formation[both], chosen),
+        }
+    return found
 
 
 def measure(labels: Labels, predicted: np.ndarray, scores: np.ndarray | None = None) -> dict[str, Any]:

@@ -109,6 +109,25 @@ def by_distance(predicted: FloatArray, true: FloatArray, decomposition: FloatArr
     return found
 
 
+def mixture(own: FloatArray, other: FloatArray, true: FloatArray, chosen: NDArray[np.bool_]) -> Figures:
+    """What a second model knows that the first does not: the error of both, mixed with the best constant weight.
+
+    Args:
+        own: predicted formation energies, eV/atom, shape (n,).
+        other: of the second model.
+        true: of the labels.
+        chosen: rows that the weight is chosen on, shape (n,); the error is that of the others.
+
+    Returns:
+        `weight` of the second model (0 to 1), `mae` of the mixture and `mae_alone` of the first model, eV/atom.
+    """
+    weights = np.linspace(0.0, 1.0, 101)
+    error = np.abs(own + weights[:, None] * (other - own) - true)  # (weights, n)
+    best = int(error[:, chosen].mean(axis=1).argmin())
+    kept = error[:, ~chosen].mean(axis=1)
+    return {"weight": float(weights[best]), "mae": float(kept[best]), "mae_alone": float(kept[0])}
+
+
 def uncertainty(surrogate: Surrogate, scheme: str, prediction: Prediction, true: FloatArray) -> Figures:
     """Coverage of the central intervals, miscalibration area, and mean error in each tenth of the predicted std.
 

@@ -30,6 +30,7 @@ def markdown(result: Mapping[str, Any]) -> str:
         _formation(models, names),
         f"MAE Ef by the true decomposition energy, and the share of all error that lies there:\n\n"
         f"{_distances(models, names)}",
+        *_mixtures(models, names),
         *(f"Stable or not, {words}:\n\n{_stability(models, names, way)}" for way, words in WAYS.items()),
         *(_uncertainty(name, models[name]["uncertainty"]) for name in names if "uncertainty" in models[name]),
     ]
@@ -53,6 +54,16 @@ def _distances(models: Mapping[str, Any], names: Sequence[str]) -> str:
         for name in names
     ]
     return table(head, [counts, *lines])
+
+
+def _mixtures(models: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    mixed = {name: models[name]["mixed_in"] for name in names if "mixed_in" in models[name]}
+    if not mixed:
+        return []
+    lines = [(name, f"{found['weight']:.2f}", f"{found['mae']:.4f}") for name, found in mixed.items()]
+    alone = next(iter(mixed.values()))["mae_alone"]
+    words = f"A published model mixed with the surrogate (alone {alone:.4f}), weight chosen on the validation rows:"
+    return [f"{words}\n\n{table(('mixed in', 'weight', 'MAE Ef (eV/atom)'), lines)}"]
 
 
 def _band(low: float | None, high: float | None) -> str:

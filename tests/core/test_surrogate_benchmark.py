@@ -18,6 +18,7 @@ from benchmarks.surrogate.measures import (
     by_distance,
     decided,
     errors,
+    mixture,
     own_hull,
     stability,
     top_precision,
@@ -75,6 +76,14 @@ def test_error_by_distance_from_the_hull_by_hand() -> None:
     assert found[3]["mae"] is None
     assert [band["share_of_error"] for band in found] == pytest.approx([0.05, 0.1, 0.35, 0, 0, 0, 0.5])
     assert all(band["share_of_error"] == 0.0 for band in by_distance(true, true, true))
+
+
+def test_a_second_model_that_errs_the_other_way_is_mixed_in_by_what_the_chosen_rows_say() -> None:
+    """Errors of +1 and -3 cancel at weight 1/4; on the other rows the second model adds nothing but noise."""
+    true, chosen = np.zeros(4), np.array([True, True, False, False])
+    found = mixture(np.array([1.0, 1.0, 0.0, 0.2]), np.array([-3.0, -3.0, 4.0, 0.2]), true, chosen)
+    assert found == pytest.approx({"weight": 0.25, "mae": 0.6, "mae_alone": 0.1})
+    assert mixture(true, true + 1.0, true, chosen)["weight"] == 0.0
 
 
 def test_stability_counts_and_rates() -> None:
@@ -177,7 +186,10 @@ def test_the_whole_benchmark_in_small(tmp_path: Path, capsys: pytest.CaptureFixt
     assert len(result["models"][name]["uncertainty"]["mean_std_and_error_by_tenth"]) == 10
     assert set(result["models"][name]["uncertainty"]["coverage"]) == {"0.5", "0.8", "0.9", "0.95"}
     page = (tmp_path / "tables.md").read_text()
-    assert page.count("| Other (published) |") == 5
+    assert page.count("| Other (published) |") == 6
+    assert result["models"]["Other (published)"]["mixed_in"]["mae_alone"] == pytest.approx(
+        result["models"][name]["formation_energy"]["mae"], abs=2e-5
+    )
     bands = result["models"][name]["error_by_distance"]
     assert sum(band["n"] for band in bands) == result["rows"]["test"]
     assert f"| {name} | " + " | ".join(page_cell(band) for band in bands) in page
