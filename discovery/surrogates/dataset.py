@@ -64,12 +64,12 @@ def load_dataset(folder: Path, potential: Path | None) -> Dataset:
         folder: holds `mp_bartel2020`, `matbench_mp_e_form`, `mp_structures` and `oqmd_crabnet` (`.parquet`).
         potential: table of formation energies by a potential (columns as in `discovery.labels`); None: without one.
     """
-    bartel = _lowest(folder / "mp_bartel2020.parquet")
-    matbench = _lowest(folder / "matbench_mp_e_form.parquet")
-    oqmd = _lowest(folder / "oqmd_crabnet.parquet")
+    bartel = lowest_energies(folder / "mp_bartel2020.parquet")
+    matbench = lowest_energies(folder / "matbench_mp_e_form.parquet")
+    oqmd = lowest_energies(folder / "oqmd_crabnet.parquet")
     energies = {
         "mp2019": pd.concat([bartel, matbench[~matbench.index.isin(bartel.index) & (matbench <= MAX_MATBENCH)]]),
-        "mp2020": _lowest(folder / "mp_structures.parquet"),
+        "mp2020": lowest_energies(folder / "mp_structures.parquet"),
         "oqmd": oqmd[oqmd.abs() <= MAX_ABS_OQMD],
     }
     if potential is not None:
@@ -95,7 +95,7 @@ def join(energies: Mapping[str, pd.Series[float]], bartel: frozenset[str] = froz
     )
 
 
-def _lowest(path: Path) -> pd.Series[float]:
+def lowest_energies(path: Path) -> pd.Series[float]:
     """Lowest known formation energy, eV/atom, by reduced formula."""
     try:
         table = pd.read_parquet(path, columns=["reduced_formula", "formation_energy_per_atom"]).dropna()
