@@ -128,15 +128,14 @@ def summary(
         }
         for name, part in found.items()
     }
-    wrong = {one.formula for one in found["doubted"] if one.undercut(margin)}
+    wrong = {one.formula: one for one in found["doubted"] if one.undercut(margin)}
+    gaps = [abs(one.predicted - one.potential) for one in wrong.values() if one.potential is not None]
     left = np.array([formula not in wrong for formula in formulas])
     errors = {"all": error, "without the undercut": error[left], "undercut": error[~left]}
     return {
         **counts,
         "mae": {name: {"n": len(part), "mae": _mean(part)} for name, part in errors.items()},
-        "prediction_against_potential_of_the_undercut": _mean(
-            np.array([abs(one.predicted - (one.potential or 0.0)) for one in found["doubted"] if one.undercut(margin)])
-        ),
+        "prediction_against_potential_of_the_undercut": _mean(np.array(gaps)),
         "compositions": {name: [asdict(one) for one in part] for name, part in found.items()},
     }
 

@@ -60,7 +60,7 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
     rounds = []
     for number in range(options.rounds):
         first = number * options.batch_size
-        new = fresh.rows(range(first, min(first + options.batch_size, len(fresh.formulas))))
+        new = fresh.rows(range(len(fresh.formulas))[first : first + options.batch_size])
         lesson = Lesson(new, replay, (), (), (), np.random.SeedSequence(number))
         start = time.perf_counter()
         surrogate, metrics = learn_surrogate(surrogate, lesson, np.random.default_rng([options.seed, number]))

@@ -14,7 +14,6 @@ import copy
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
@@ -84,7 +83,7 @@ def refit_network(
     student = _taught(network, fresh, old, config)
     if not guard:
         return student
-    return held_back((network,), (student,), partial(_guard_error, guard=guard), config.max_rise, config.shrink)[0]
+    return held_back((network,), (student,), lambda n: _guard_error(n[0], guard), config.max_rise, config.shrink)[0]
 
 
 def _taught(network: Network, fresh: list[_Batch], old: list[_Batch], config: RefitConfig) -> Network:
@@ -147,9 +146,8 @@ def _between(old: Network, new: Network, share: float) -> Network:
 
 
 @torch.no_grad()
-def _guard_error(networks: Networks, guard: list[_Batch]) -> float:
-    """Mean absolute error of the first network, eV/atom."""
-    return float(torch.cat([(batch.mean(networks[0]) - batch.energies).abs() for batch in guard]).mean())
+def _guard_error(network: Network, guard: list[_Batch]) -> float:
+    return float(torch.cat([(batch.mean(network) - batch.energies).abs() for batch in guard]).mean())
 
 
 def _moving(network: Network) -> list[torch.nn.Parameter]:
